@@ -1,0 +1,134 @@
+"""What mmattn needs of the OpenMMLab stack, found without importing any of it.
+
+The same modules come under two sets of distribution names: the maintained
+stack (``onedl-*``) and the original one. mmattn depends on neither by name.
+"""
+
+import re
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+
+
+@dataclass(frozen=True)
+class Part:
+    """A package of the stack.
+
+    Args:
+        module: What Python imports.
+        minimum: The oldest version that mmattn works with.
+        maintained: The distribution in the maintained stack, as pinned by mmattn.
+        original: The same in the original stack.
+        required: Whether ``import mmattn`` fails without it.
+    """
+
+    module: str
+    minimum: str
+    maintained: str
+    original: str
+    required: bool = False
+
+    @property
+    def distributions(self) -> tuple[str, str]:
+        """The names it may be installed under, the maintained one first."""
+        return self.maintained.split('==')[0], self.original.split('==')[0]
+
+
+PARTS = (
+    Part('mmengine', '0.10.0', 'onedl-mmengine==0.10.12', 'mmengine==0.10.7', required=True),
+    Part('mmcv', '2.0.0', 'onedl-mmcv==2.3.6', 'mmcv==2.1.0', required=True),
+    Part('mmdet', '3.2.0', 'onedl-mmdetection==3.5.1', 'mmdet==3.3.0'),
+    Part('mmseg', '1.2.0', 'onedl-mmsegmentation==1.4.2', 'mmsegmentation==1.2.2'),
+    Part('mmpretrain', '1.1.0', 'onedl-mmpretrain==1.3.6', 'mmpretrain==1.2.0'),
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with the environment, and the command that cures it."""
+
+    what: str
+    cure: str
+
+
+def installed_version(distribution: str) -> str | None:
+    """The version of an installed distribution, None if it is not installed."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def release(text: str) -> tuple[int, ...]:
+    """The first three numbers of a version: ``'2.1.0rc4+cu121'`` gives (2, 1, 0)."""
+    numbers = [int(n) for n in re.findall(r'\d+', text.split('+')[0])[:3]]
+    return tuple(numbers + [0] * (3 - len(numbers)))
+
+
+def installed_parts() -> dict[str, str]:
+    """Distribution name -> version of every part of either stack that is installed."""
+    names = [name for part in PARTS for name in part.distributions]
+    return {name: found for name in names if (found := installed_version(name)) is not None}
+
+
+def stack_problems() -> list[Problem]:
+    """Parts that are missing although required, or too old."""
+    installed = installed_parts()
+    original = any(part.distributions[1] in installed for part in PARTS)
+    problems = []
+    for part in PARTS:
+        names = [name for name in part.distributions if name in installed]
+        pinned = part.original if original else part.maintained
+        if not names:
+            # A checkout on the path has no metadata: its version stays unknown.
+            if part.required and find_spec(part.module) is None:
+                what = f'{part.module} is not installed (mmattn needs {part.minimum} or later)'
+                problems.append(Problem(what, install_command(pinned)))
+            continue
+        newest = max((installed[name] for name in names), key=release)
+        if release(newest) < release(part.minimum):
+            what = (
+                f'{part.module} {newest} is too old (installed as {", ".join(names)}; '
+                f'mmattn needs {part.minimum} or later)'
+            )
+            problems.append(Problem(what, install_command(pinned)))
+    return problems
+
+
+def install_command(requirement: str, options: str = '') -> str:
+    """The shell command that installs one pinned part into the running environment.
+
+    Args:
+        requirement: Such as ``'mmcv==2.1.0'``.
+        options: Further options for pip.
+    """
+    arguments = f"{options} '{requirement}'".lstrip()
+    if 'mmcv' not in requirement:
+        return f'pip install {arguments}'
+    # Its index holds the source only, which compiles against the torch that is there.
+    return (
+        "pip install 'setuptools<81' wheel packaging ninja psutil && "
+        f'MMCV_WITH_OPS=1 pip install --no-build-isolation {arguments}'
+    )
+
+
+def check() -> None:
+    """Refuse an environment that mmattn cannot work in.
+
+    Raises:
+        ImportError: Naming each package that is missing or too old, the version
+            found and needed, and the command that installs it.
+    """
+    problems = stack_problems()
+    if not problems:
+        return
+    lines = ['mmattn cannot be imported in this environment:']
+    for problem in problems:
+        lines += [f'  - {problem.what}', f'    {problem.cure}']
+    lines += [
+        'In a checkout of mmattn, `uv sync` installs a whole stack that is known to work;',
+        'mmcv compiles for about 10 minutes, and the README lists prebuilt wheels of it.',
+        'An environment made by uv takes `uv pip install` for `pip install`.',
+        '`python -m mmattn doctor` shows the whole environment.',
+    ]
+    raise ImportError('\n'.join(lines), name='mmattn')
