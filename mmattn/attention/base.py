@@ -1,0 +1,138 @@
+"""What every attention has in common: its contract, warm start and key names."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+
+class Attention(nn.Module):
+    """Base class of all attentions.
+
+    A subclass takes ``in_channels`` first, then its paper's hyperparameters,
+    then ``warm_start``, and implements :meth:`attend`. Registered in
+    ``mmattn.registry.MODELS`` it can be named in ``attention=dict(type=...)``.
+
+    Args:
+        in_channels: Channels C of the input, at least 1.
+        warm_start: Start as the exact identity: the output becomes
+            ``x + gamma * (attend(x) - x)`` with the learned scalar ``gamma``
+            at 0, so that a network with pretrained weights keeps its outputs
+            until training moves ``gamma``.
+
+    Shape:
+        Input and output: (N, C, H, W) with any H, W >= 1.
+
+    Raises:
+        ValueError: If ``in_channels`` is not a positive integer.
+    """
+
+    # mmcv's plugin mechanism names a module after it: `attn`, `attn_1`, ...
+    _abbr_ = 'attn'
+
+    # Where the paper puts it in a block: 'inner' on the features inside of the
+    # block, 'before_norm' on those in front of their norm, 'outer' on the block's
+    # output before the addition. A block turns it into one of its positions.
+    placement: ClassVar[str] = 'outer'
+
+    # The original implementation's key names (prefixes) -> ours, and its keys
+    # that hold what we compute.
+    original_keys: ClassVar[Mapping[str, str]] = {}
+    dropped_keys: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, in_channels: int, warm_start: bool = False) -> None:
+        super().__init__()
+        if not isinstance(in_channels, int) or in_channels < 1:
+            raise ValueError(
+                f'{type(self).__name__}: in_channels must be a positive integer, '
+                f'got {in_channels!r}'
+            )
+        self.in_channels = in_channels
+        self.warm_start = warm_start
+        self.register_parameter('gamma', nn.Parameter(torch.zeros(1)) if warm_start else None)
+        self._register_load_state_dict_pre_hook(_rename_original_keys, with_module=True)
+
+    @classmethod
+    def slot_defaults(cls, stage: int) -> dict:
+        """Arguments whose default depends on the stage (from 0) of the backbone."""
+        return {}
+
+    def attend(self, x: Tensor) -> Tensor:
+        """The attention proper: (N, C, H, W) -> (N, C, H, W)."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.attend(x)
+        if self.gamma is None:
+            return out
+        return x + self.gamma.to(x.dtype) * (out - x)
+
+    def extra_repr(self) -> str:
+        return f'in_channels={self.in_channels}, warm_start={self.warm_start}'
+
+
+def _rename_original_keys(module: Attention, state_dict: dict, prefix: str, *_) -> None:
+    """Let ``load_state_dict`` take the original implementation's keys.
+
+    Weights of a 1x1 convolution and of a linear layer differ in trailing
+    dimensions of size 1 only; they are brought to the shape that is expected.
+    """
+    renamed = {}
+    for key in [key for key in state_dict if key.startswith(prefix)]:
+        name = key[len(prefix) :]
+        if name in module.dropped_keys:
+            del state_dict[key]
+        for old, new in module.original_keys.items():
+            if name == old or name.startswith(old + '.'):
+                renamed[prefix + new + name[len(old) :]] = state_dict.pop(key)
+                break
+    state_dict.update(renamed)
+    for name, own in module.state_dict().items():
+        value = state_dict.get(prefix + name)
+        if value is not None and _without_ones(value.shape) == _without_ones(own.shape):
+            state_dict[prefix + name] = value.reshape(own.shape)
+
+
+def _without_ones(shape: torch.Size) -> tuple[int, ...]:
+    size = len(shape)
+    while size and shape[size - 1] == 1:
+        size -= 1
+    return tuple(shape[:size])
+
+
+def group_norm(norm: nn.GroupNorm, x: Tensor) -> Tensor:
+    """``norm(x)``, also for a single value per group, which ``nn.GroupNorm`` refuses."""
+    return torch.group_norm(x, norm.num_groups, norm.weight, norm.bias, norm.eps)
+
+
+def hidden_channels(attention: Attention, reduction: int, least: int = 1) -> int:
+    """Channels of a bottleneck: ``in_channels // reduction``, but at least ``least``."""
+    if not isinstance(reduction, int) or reduction < 1:
+        raise ValueError(
+            f'{type(attention).__name__}: reduction must be a positive integer, got {reduction!r}'
+        )
+    return max(least, attention.in_channels // reduction)
+
+
+def check_odd(attention: Attention, name: str, value: int) -> int:
+    """Kernels are odd, so that 'same' padding keeps the size of the map."""
+    if not isinstance(value, int) or value < 1 or value % 2 == 0:
+        raise ValueError(
+            f'{type(attention).__name__}: {name} must be a positive odd integer, got {value!r}'
+        )
+    return value
+
+
+def check_choice(attention: Attention, name: str, value: str, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise ValueError(
+            f'{type(attention).__name__}: {name} must be one of {", ".join(choices)}, got {value!r}'
+        )
+    return value
+
+
+def nearest_multiples(value: int, factor: int) -> str:
+    """The part of a message that says which channels would be valid."""
+    below = value // factor * factor
+    return f'nearest valid: {f"{below} or {below + factor}" if below else factor}'

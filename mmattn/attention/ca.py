@@ -1,0 +1,56 @@
+"""CA: coordinate attention.
+
+Paper: Coordinate Attention for Efficient Mobile Network Design, CVPR 2021,
+arXiv:2103.02907. Checked against houqb/CoordAttention.
+
+Deviations: none.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmattn.attention.base import Attention, hidden_channels
+from mmattn.registry import MODELS
+
+
+@MODELS.register_module()
+class CA(Attention):
+    """Gates along the height and the width from the means of rows and columns.
+
+    Formula:
+        [f_h, f_w] = hswish(BN(W1 [mean_w(x), mean_h(x)]))
+        y = x * sigmoid(W_h f_h) * sigmoid(W_w f_w)
+
+    Args:
+        in_channels: Channels C of the input.
+        reduction: The hidden layer has max(8, C // reduction) channels.
+        warm_start: Start as the identity, see :class:`Attention`.
+
+    Shape:
+        (N, C, H, W) -> (N, C, H, W). Training needs N * (H + W) > 1, which
+        always holds.
+
+    Raises:
+        ValueError: If ``reduction`` is not positive.
+    """
+
+    placement = 'inner'
+
+    def __init__(self, in_channels: int, reduction: int = 32, warm_start: bool = False) -> None:
+        super().__init__(in_channels, warm_start)
+        hidden = hidden_channels(self, reduction, least=8)
+        self.conv1 = nn.Conv2d(in_channels, hidden, 1)
+        self.bn1 = nn.BatchNorm2d(hidden)
+        self.conv_h = nn.Conv2d(hidden, in_channels, 1)
+        self.conv_w = nn.Conv2d(hidden, in_channels, 1)
+
+    def attend(self, x: Tensor) -> Tensor:
+        height, width = x.shape[2:]
+        rows = x.mean(3, keepdim=True)  # (N, C, H, 1)
+        columns = x.mean(2, keepdim=True).transpose(2, 3)  # (N, C, W, 1)
+        strip = F.hardswish(self.bn1(self.conv1(torch.cat((rows, columns), 2))))
+        rows, columns = strip.split((height, width), 2)
+        gate_h = self.conv_h(rows).sigmoid()
+        gate_w = self.conv_w(columns.transpose(2, 3)).sigmoid()
+        return x * gate_h * gate_w

@@ -1,0 +1,70 @@
+"""CBAM: a channel gate followed by a spatial gate.
+
+Paper: CBAM: Convolutional Block Attention Module, ECCV 2018,
+arXiv:1807.06521. Checked against Jongchan/attention-module.
+
+Deviations: at least one hidden channel. The SCSA paper's parameter counts are
+those of ``bias=False, norm=False``; the original has both.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from mmattn.attention.base import Attention, check_odd, hidden_channels
+from mmattn.registry import MODELS
+
+
+@MODELS.register_module()
+class CBAM(Attention):
+    """Gates of the channels (shared MLP on mean and maximum), then of the places.
+
+    Formula:
+        x' = x * sigmoid(M(mean_hw(x)) + M(max_hw(x))), M = W2 relu(W1 .)
+        y = x' * sigmoid(BN(conv_7x7([max_c(x'), mean_c(x')])))
+
+    Args:
+        in_channels: Channels C of the input.
+        reduction: C is divided by it in the hidden layer of the MLP.
+        kernel_size: Odd size of the spatial convolution.
+        bias: Whether the MLP has biases.
+        norm: Whether a BatchNorm follows the spatial convolution.
+        warm_start: Start as the identity, see :class:`Attention`.
+
+    Shape:
+        (N, C, H, W) -> (N, C, H, W). With ``norm``, training needs
+        N * H * W > 1.
+
+    Raises:
+        ValueError: If ``reduction`` is not positive or ``kernel_size`` not odd.
+    """
+
+    original_keys = {
+        'ChannelGate.mlp.1': 'fc1',
+        'ChannelGate.mlp.3': 'fc2',
+        'SpatialGate.spatial.conv': 'conv',
+        'SpatialGate.spatial.bn': 'norm',
+    }
+
+    def __init__(
+        self,
+        in_channels: int,
+        reduction: int = 16,
+        kernel_size: int = 7,
+        bias: bool = True,
+        norm: bool = True,
+        warm_start: bool = False,
+    ) -> None:
+        super().__init__(in_channels, warm_start)
+        hidden = hidden_channels(self, reduction)
+        check_odd(self, 'kernel_size', kernel_size)
+        self.fc1 = nn.Linear(in_channels, hidden, bias=bias)
+        self.fc2 = nn.Linear(hidden, in_channels, bias=bias)
+        self.conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
+        self.norm = nn.BatchNorm2d(1, momentum=0.01) if norm else nn.Identity()
+
+    def attend(self, x: Tensor) -> Tensor:
+        descriptors = torch.stack((x.mean((2, 3)), x.amax((2, 3))))  # (2, N, C)
+        gate = self.fc2(self.fc1(descriptors).relu()).sum(0).sigmoid()
+        x = x * gate[:, :, None, None]
+        planes = torch.cat((x.amax(1, keepdim=True), x.mean(1, keepdim=True)), 1)
+        return x * self.norm(self.conv(planes)).sigmoid()

@@ -1,0 +1,78 @@
+"""CPCA: channel prior convolutional attention.
+
+Paper: Channel Prior Convolutional Attention for Medical Image Segmentation,
+Computers in Biology and Medicine 2024, arXiv:2306.05196. Checked against
+Cuthbert-Huang/CPCANet (RepBlock).
+
+Deviations: at least one hidden channel. The original reduces by 4; the default
+is the SCSA paper's 16.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmattn.attention.base import Attention, hidden_channels
+from mmattn.registry import MODELS
+
+STRIPES = (7, 11, 21)
+
+
+class _ChannelGate(nn.Module):
+    """Sum of the gates from the mean and from the maximum, (N, C, 1, 1)."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Conv2d(channels, hidden, 1)
+        self.fc2 = nn.Conv2d(hidden, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        descriptors = torch.cat((x.mean((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)))
+        gates = self.fc2(self.fc1(descriptors).relu()).sigmoid()
+        return torch.stack(gates.chunk(2)).sum(0)
+
+
+@MODELS.register_module()
+class CPCA(Attention):
+    """A channel gate, then a spatial gate per channel from stripe convolutions.
+
+    Formula:
+        f = gelu(W x); f' = f * (sigmoid(M(mean_hw(f))) + sigmoid(M(max_hw(f))))
+        y = W (f' * W (d + sum over k in 7, 11, 21 of dw_kx1(dw_1xk(d)))), d = dw_5x5(f')
+
+    Args:
+        in_channels: Channels C of the input.
+        reduction: C is divided by it in the hidden layer of the channel gate.
+        warm_start: Start as the identity, see :class:`Attention`.
+
+    Shape:
+        (N, C, H, W) -> (N, C, H, W).
+
+    Raises:
+        ValueError: If ``reduction`` is not positive.
+    """
+
+    placement = 'inner'
+
+    def __init__(self, in_channels: int, reduction: int = 16, warm_start: bool = False) -> None:
+        super().__init__(in_channels, warm_start)
+        self.ca = _ChannelGate(in_channels, hidden_channels(self, reduction))
+        self._add_depthwise('dconv5_5', (5, 5))
+        for size in STRIPES:
+            self._add_depthwise(f'dconv1_{size}', (1, size))
+            self._add_depthwise(f'dconv{size}_1', (size, 1))
+        # One 1x1 convolution serves before, between and after the gates.
+        self.conv = nn.Conv2d(in_channels, in_channels, 1)
+
+    def _add_depthwise(self, name: str, size: tuple[int, int]) -> None:
+        channels, padding = self.in_channels, (size[0] // 2, size[1] // 2)
+        self.add_module(name, nn.Conv2d(channels, channels, size, padding=padding, groups=channels))
+
+    def attend(self, x: Tensor) -> Tensor:
+        x = F.gelu(self.conv(x))
+        x = x * self.ca(x)
+        spatial = base = self.dconv5_5(x)
+        for size in STRIPES:
+            stripe = getattr(self, f'dconv1_{size}')(base)
+            spatial = spatial + getattr(self, f'dconv{size}_1')(stripe)
+        return self.conv(x * self.conv(spatial))

@@ -1,0 +1,61 @@
+"""ECA: efficient channel attention.
+
+Paper: ECA-Net: Efficient Channel Attention for Deep Convolutional Neural
+Networks, CVPR 2020, arXiv:1910.03151. Checked against BangguWu/ECANet.
+
+Deviations: none. The paper's adaptive kernel is the default; the published
+checkpoints have fixed ones (ResNet-50: 3, 5, 5, 7 by stage).
+"""
+
+import math
+
+from torch import Tensor, nn
+
+from mmattn.attention.base import Attention, check_odd
+from mmattn.registry import MODELS
+
+
+@MODELS.register_module()
+class ECA(Attention):
+    """Channel gate from a convolution along the channels of the global mean.
+
+    Formula:
+        y = x * sigmoid(conv1d_k(mean_hw(x))), the convolution along the channels
+
+    Args:
+        in_channels: Channels C of the input.
+        kernel_size: Odd size of the convolution; None derives it from C as in
+            the paper, the odd number at or above |(log2(C) + b) / gamma|.
+        gamma: Slope of the adaptive kernel size.
+        b: Offset of the adaptive kernel size.
+        warm_start: Start as the identity, see :class:`Attention`.
+
+    Shape:
+        (N, C, H, W) -> (N, C, H, W).
+
+    Raises:
+        ValueError: If ``kernel_size`` is not odd, or ``gamma`` is 0.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        kernel_size: int | None = None,
+        gamma: float = 2,
+        b: float = 1,
+        warm_start: bool = False,
+    ) -> None:
+        super().__init__(in_channels, warm_start)
+        if kernel_size is None:
+            if gamma == 0:
+                raise ValueError('ECA: gamma must not be 0')
+            size = int(abs((math.log2(in_channels) + b) / gamma))
+            kernel_size = size if size % 2 else size + 1
+        check_odd(self, 'kernel_size', kernel_size)
+        # The parameter of warm_start is called gamma too, so the slope is not kept.
+        self.conv = nn.Conv1d(1, 1, kernel_size, padding=kernel_size // 2, bias=False)
+
+    def attend(self, x: Tensor) -> Tensor:
+        squeezed = x.mean((2, 3))  # (N, C)
+        gate = self.conv(squeezed[:, None]).sigmoid()  # (N, 1, C)
+        return x * gate[:, 0, :, None, None]

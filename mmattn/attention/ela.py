@@ -1,0 +1,84 @@
+"""ELA: efficient local attention.
+
+Paper: ELA: Efficient Local Attention for Deep Convolutional Neural Networks,
+arXiv:2403.01123. Checked against the module in HZAI-ZJNU/SCSA, which gives the
+counts of the SCSA paper.
+
+Deviations: ``num_groups='auto'`` takes fewer groups where 16 do not divide the
+channels.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmattn.attention.base import Attention, check_odd, group_norm, nearest_multiples
+from mmattn.registry import MODELS
+
+
+@MODELS.register_module()
+class ELA(Attention):
+    """Gates along the height and the width from one depthwise 1D convolution.
+
+    Formula:
+        g_h = sigmoid(GN(dwconv_7(mean_w(x)))), g_w likewise with mean_h(x)
+        y = x * g_h * g_w
+
+    Args:
+        in_channels: Channels C of the input.
+        kernel_size: Odd size of the convolution that both directions share.
+        num_groups: Groups of the GroupNorm; 'auto' takes the largest number up to
+            16 that divides C.
+        warm_start: Start as the identity, see :class:`Attention`.
+
+    Shape:
+        (N, C, H, W) -> (N, C, H, W).
+
+    Raises:
+        ValueError: If ``kernel_size`` is not odd or ``num_groups`` does not
+            divide C.
+    """
+
+    placement = 'inner'
+
+    def __init__(
+        self,
+        in_channels: int,
+        kernel_size: int = 7,
+        num_groups: int | str = 16,
+        warm_start: bool = False,
+    ) -> None:
+        super().__init__(in_channels, warm_start)
+        check_odd(self, 'kernel_size', kernel_size)
+        if num_groups == 'auto':
+            num_groups = max(n for n in range(1, 17) if in_channels % n == 0)
+        if not isinstance(num_groups, int) or num_groups < 1:
+            raise ValueError(
+                f"ELA: num_groups must be a positive integer or 'auto', got {num_groups!r}"
+            )
+        if in_channels % num_groups:
+            raise ValueError(
+                f'ELA: in_channels={in_channels} is not a multiple of num_groups={num_groups}; '
+                f"{nearest_multiples(in_channels, num_groups)}, or num_groups='auto'"
+            )
+        self.conv = nn.Conv1d(
+            in_channels,
+            in_channels,
+            kernel_size,
+            padding=kernel_size // 2,
+            groups=in_channels,
+            bias=False,
+        )
+        self.gn = nn.GroupNorm(num_groups, in_channels)
+
+    def attend(self, x: Tensor) -> Tensor:
+        height = x.shape[2]
+        # One convolution for both: zeros between them act as the padding.
+        gap = self.conv.kernel_size[0] // 2
+        strip = self.conv(torch.cat((F.pad(x.mean(3), (0, gap)), x.mean(2)), 2))
+        rows = self._norm(strip[:, :, :height]).sigmoid()
+        columns = self._norm(strip[:, :, height + gap :]).sigmoid()
+        return x * rows[:, :, :, None] * columns[:, :, None, :]
+
+    def _norm(self, strip: Tensor) -> Tensor:
+        return group_norm(self.gn, strip)

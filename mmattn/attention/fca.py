@@ -1,0 +1,120 @@
+"""FCA: frequency channel attention, FcaNet.
+
+Paper: FcaNet: Frequency Channel Attention Networks, ICCV 2021,
+arXiv:2012.11879. Checked against cfzd/FcaNet.
+
+Deviations:
+- Same function, less work: pooling to the grid of the DCT and projecting on a
+  cosine are both linear, so their product, one weight per row and one per
+  column for each frequency, is applied to the map itself.
+- A grid below 7 keeps its frequencies (the original sets all of them to 0) as
+  far as the grid holds them.
+- At least one hidden channel.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from mmattn.attention.base import Attention, hidden_channels, nearest_multiples
+from mmattn.attention.pooling import pooling_matrix
+from mmattn.registry import MODELS
+
+# The first 32 (vertical, horizontal) frequencies of a 7x7 grid: by their
+# accuracy alone (top, from the best; bot, from the worst), and the lowest.
+FREQUENCIES = {
+    'top': '00 01 60 05 02 10 12 40 50 16 30 04 06 03 35 22 46 63 33 53 55 21 61 52 54 32 31 41 '
+    '23 20 65 13',
+    'low': '00 01 10 11 02 20 21 12 22 03 30 40 04 13 31 05 14 23 32 41 50 06 15 24 33 42 51 60 '
+    '16 25 34 43',
+    'bot': '66 14 34 36 26 43 11 24 44 45 56 15 42 62 25 51 64 13 65 20 23 41 31 32 54 52 61 21 '
+    '55 53 33 63',
+}
+COUNTS = (1, 2, 4, 8, 16, 32)
+SELECTIONS = tuple(f'{kind}{count}' for kind in FREQUENCIES for count in COUNTS)
+GRID = 7
+
+
+@MODELS.register_module()
+class FCA(Attention):
+    """SE whose descriptors are DCT coefficients, a frequency per group of channels.
+
+    Formula:
+        z = [<x_1, DCT_1>, ..., <x_n, DCT_n>], a frequency per group of channels
+        y = x * sigmoid(W2 relu(W1 z))
+
+    Args:
+        in_channels: Channels C of the input.
+        reduction: C is divided by it in the hidden layer.
+        freq_sel: 'topN', 'lowN' or 'botN' with N of 1, 2, 4, 8, 16, 32
+            frequencies; 'low1' is SE up to a factor.
+        dct_size: Side of the grid the map is pooled to; in a backbone 56, 28, 14,
+            7 by stage.
+        warm_start: Start as the identity, see :class:`Attention`.
+
+    Shape:
+        (N, C, H, W) -> (N, C, H, W).
+
+    Raises:
+        ValueError: If ``freq_sel`` is unknown, its number does not divide C, or
+            ``dct_size`` or ``reduction`` is not positive.
+    """
+
+    original_keys = {'fc.0': 'fc1', 'fc.2': 'fc2'}
+    # Computed, not learned.
+    dropped_keys = ('dct_layer.weight',)
+
+    def __init__(
+        self,
+        in_channels: int,
+        reduction: int = 16,
+        freq_sel: str = 'top16',
+        dct_size: int = 7,
+        warm_start: bool = False,
+    ) -> None:
+        super().__init__(in_channels, warm_start)
+        if freq_sel not in SELECTIONS:
+            raise ValueError(
+                f'FCA: freq_sel must be topN, lowN or botN with N one of '
+                f'{", ".join(map(str, COUNTS))}, got {freq_sel!r}'
+            )
+        if not isinstance(dct_size, int) or dct_size < 1:
+            raise ValueError(f'FCA: dct_size must be a positive integer, got {dct_size!r}')
+        count = int(freq_sel[3:])
+        if in_channels % count:
+            raise ValueError(
+                f'FCA: in_channels={in_channels} is not a multiple of the {count} frequencies of '
+                f'freq_sel={freq_sel!r}; {nearest_multiples(in_channels, count)}'
+            )
+        hidden = hidden_channels(self, reduction)
+        self.freq_sel = freq_sel
+        self.dct_size = dct_size
+        self.fc1 = nn.Linear(in_channels, hidden, bias=False)
+        self.fc2 = nn.Linear(hidden, in_channels, bias=False)
+        pairs = FREQUENCIES[freq_sel[:3]].split()[:count]
+        for axis, name in enumerate(('vertical', 'horizontal')):
+            cosines = torch.tensor([_cosines(int(pair[axis]), dct_size) for pair in pairs])
+            self.register_buffer(name, cosines, persistent=False)  # (N frequencies, dct_size)
+
+    @classmethod
+    def slot_defaults(cls, stage: int) -> dict:
+        return dict(dct_size=max(56 >> stage, 7))
+
+    def attend(self, x: Tensor) -> Tensor:
+        batch, channels, height, width = x.shape
+        rows = self.vertical @ pooling_matrix(self.dct_size, height, self.vertical)  # (F, H)
+        columns = self.horizontal @ pooling_matrix(self.dct_size, width, self.horizontal)  # (F, W)
+        groups = x.reshape(batch, rows.shape[0], -1, height, width)
+        spectrum = torch.einsum('nfchw,fw->nfch', groups, columns.to(x.dtype))
+        spectrum = torch.einsum('nfch,fh->nfc', spectrum, rows.to(x.dtype))
+        gate = self.fc2(self.fc1(spectrum.reshape(batch, channels)).relu()).sigmoid()
+        return x * gate[:, :, None, None]
+
+
+def _cosines(frequency: int, size: int) -> list[float]:
+    """The basis function of a 7-grid's frequency on a grid of ``size`` cells."""
+    # Frequencies of larger grids are those of the 7-grid, scaled with the grid.
+    frequency = min(frequency * max(size // GRID, 1), size - 1)
+    scale = math.sqrt((2 if frequency else 1) / size)
+    return [scale * math.cos(math.pi * frequency * (k + 0.5) / size) for k in range(size)]

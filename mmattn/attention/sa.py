@@ -1,0 +1,75 @@
+"""SA: shuffle attention.
+
+Paper: SA-Net: Shuffle Attention for Deep Convolutional Neural Networks,
+ICASSP 2021, arXiv:2102.00240. Checked against wofmanaf/SA-Net (outputs only;
+that repository has no licence).
+
+Deviations: with the paper's 64 groups C must be a multiple of 128;
+``groups='auto'`` takes fewer where needed.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from mmattn.attention.base import Attention, group_norm, nearest_multiples
+from mmattn.registry import MODELS
+
+
+@MODELS.register_module()
+class SA(Attention):
+    """Channel gate on one half of each group, spatial gate on the other, shuffled.
+
+    Formula:
+        per group [a, b]: a' = a * sigmoid(w1 mean_hw(a) + b1), b' = b * sigmoid(w2 GN(b) + b2)
+        y = shuffle([a', b'])
+
+    Args:
+        in_channels: Channels C of the input.
+        groups: Groups of channels; 'auto' takes the largest number up to 64 for
+            which C is a multiple of ``2 * groups``.
+        warm_start: Start as the identity, see :class:`Attention`.
+
+    Shape:
+        (N, C, H, W) -> (N, C, H, W).
+
+    Raises:
+        ValueError: If C is not a multiple of ``2 * groups``.
+    """
+
+    def __init__(self, in_channels: int, groups: int | str = 64, warm_start: bool = False) -> None:
+        super().__init__(in_channels, warm_start)
+        if groups == 'auto':
+            fitting = [n for n in range(1, 65) if in_channels % (2 * n) == 0]
+            if not fitting:
+                raise ValueError(
+                    f'SA: in_channels={in_channels} is odd and has no halves; '
+                    f'{nearest_multiples(in_channels, 2)}'
+                )
+            groups = fitting[-1]
+        if not isinstance(groups, int) or groups < 1:
+            raise ValueError(f"SA: groups must be a positive integer or 'auto', got {groups!r}")
+        if in_channels % (2 * groups):
+            raise ValueError(
+                f'SA: in_channels={in_channels} is not a multiple of 2 * groups={2 * groups}; '
+                f"{nearest_multiples(in_channels, 2 * groups)}, or groups='auto'"
+            )
+        self.groups = groups
+        width = in_channels // (2 * groups)
+        self.cweight = nn.Parameter(torch.zeros(1, width, 1, 1))
+        self.cbias = nn.Parameter(torch.ones(1, width, 1, 1))
+        self.sweight = nn.Parameter(torch.zeros(1, width, 1, 1))
+        self.sbias = nn.Parameter(torch.ones(1, width, 1, 1))
+        self.gn = nn.GroupNorm(width, width)
+
+    def attend(self, x: Tensor) -> Tensor:
+        batch, channels, height, width = x.shape
+        halves = x.reshape(batch * self.groups, -1, height, width).chunk(2, 1)
+        logits = self.cweight * halves[0].mean((2, 3), keepdim=True) + self.cbias
+        channel = halves[0] * logits.sigmoid()
+        normed = group_norm(self.gn, halves[1])
+        spatial = halves[1] * (self.sweight * normed + self.sbias).sigmoid()
+        out = torch.cat((channel, spatial), 1).reshape(batch, 2, channels // 2, height, width)
+        out = out.transpose(1, 2).reshape(batch, channels, height, width)
+        if x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
+            out = out.contiguous(memory_format=torch.channels_last)
+        return out

@@ -1,0 +1,109 @@
+"""CSE, SSE and SCSE: channel, spatial and concurrent squeeze and excitation.
+
+Paper: Concurrent Spatial and Channel Squeeze & Excitation in Fully
+Convolutional Networks, MICCAI 2018, arXiv:1803.02579. Checked against
+ai-med/squeeze_and_excitation.
+
+Deviations: at least one hidden channel. The paper adds the two branches of
+SCSE, its code takes their maximum; the code's way is the default.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from mmattn.attention.base import Attention, check_choice, hidden_channels
+from mmattn.registry import MODELS
+
+JOINS = ('max', 'add')
+
+
+@MODELS.register_module()
+class CSE(Attention):
+    """Channel gate from the global mean; SE with biases and a wider hidden layer.
+
+    Formula:
+        y = x * sigmoid(W2 relu(W1 mean_hw(x) + b1) + b2)
+
+    Args:
+        in_channels: Channels C of the input.
+        reduction: C is divided by it in the hidden layer.
+        warm_start: Start as the identity, see :class:`Attention`.
+
+    Shape:
+        (N, C, H, W) -> (N, C, H, W).
+
+    Raises:
+        ValueError: If ``reduction`` is not positive.
+    """
+
+    def __init__(self, in_channels: int, reduction: int = 2, warm_start: bool = False) -> None:
+        super().__init__(in_channels, warm_start)
+        hidden = hidden_channels(self, reduction)
+        self.fc1 = nn.Linear(in_channels, hidden)
+        self.fc2 = nn.Linear(hidden, in_channels)
+
+    def attend(self, x: Tensor) -> Tensor:
+        gate = self.fc2(self.fc1(x.mean((2, 3))).relu()).sigmoid()
+        return x * gate[:, :, None, None]
+
+
+@MODELS.register_module()
+class SSE(Attention):
+    """Spatial gate from a 1x1 convolution to one plane.
+
+    Formula:
+        y = x * sigmoid(conv_1x1(x)), one plane
+
+    Args:
+        in_channels: Channels C of the input.
+        warm_start: Start as the identity, see :class:`Attention`.
+
+    Shape:
+        (N, C, H, W) -> (N, C, H, W).
+    """
+
+    def __init__(self, in_channels: int, warm_start: bool = False) -> None:
+        super().__init__(in_channels, warm_start)
+        self.conv = nn.Conv2d(in_channels, 1, 1)
+
+    def attend(self, x: Tensor) -> Tensor:
+        return x * self.conv(x).sigmoid()
+
+
+@MODELS.register_module()
+class SCSE(Attention):
+    """CSE and SSE side by side.
+
+    Formula:
+        y = max(CSE(x), SSE(x))
+
+    Args:
+        in_channels: Channels C of the input.
+        reduction: C is divided by it in the hidden layer of the channel gate.
+        join: 'max' takes the larger of both outputs, 'add' their sum.
+        warm_start: Start as the identity, see :class:`Attention`.
+
+    Shape:
+        (N, C, H, W) -> (N, C, H, W).
+
+    Raises:
+        ValueError: If ``reduction`` is not positive or ``join`` unknown.
+    """
+
+    original_keys = {'cSE': 'cse', 'sSE': 'sse'}
+
+    def __init__(
+        self,
+        in_channels: int,
+        reduction: int = 2,
+        join: str = 'max',
+        warm_start: bool = False,
+    ) -> None:
+        super().__init__(in_channels, warm_start)
+        self.join = check_choice(self, 'join', join, JOINS)
+        self.cse = CSE(in_channels, reduction)
+        self.sse = SSE(in_channels)
+
+    def attend(self, x: Tensor) -> Tensor:
+        channel, spatial = self.cse(x), self.sse(x)
+        return torch.maximum(channel, spatial) if self.join == 'max' else channel + spatial

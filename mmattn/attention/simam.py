@@ -1,0 +1,48 @@
+"""SimAM: a gate per element without any parameter.
+
+Paper: SimAM: A Simple, Parameter-Free Attention Module for Convolutional
+Neural Networks, ICML 2021. Checked against ZjjConan/SimAM.
+
+Deviations: on a map of one element the variance is 0, where the original
+divides by zero.
+"""
+
+from torch import Tensor
+
+from mmattn.attention.base import Attention
+from mmattn.registry import MODELS
+
+
+@MODELS.register_module()
+class SimAM(Attention):
+    """Gate from each element's distance to its channel's mean (inverse energy).
+
+    Formula:
+        d = (x - mean_hw(x))^2
+        y = x * sigmoid(d / (4 (sum_hw(d) / (HW - 1) + lambda)) + 1/2)
+
+    Args:
+        in_channels: Channels C of the input; any number, nothing depends on it.
+        e_lambda: Added to the variance (the paper's lambda), positive.
+        warm_start: Start as the identity, see :class:`Attention`.
+
+    Shape:
+        (N, C, H, W) -> (N, C, H, W).
+
+    Raises:
+        ValueError: If ``e_lambda`` is not positive.
+    """
+
+    placement = 'before_norm'
+
+    def __init__(self, in_channels: int, e_lambda: float = 1e-4, warm_start: bool = False) -> None:
+        super().__init__(in_channels, warm_start)
+        if not e_lambda > 0:
+            raise ValueError(f'SimAM: e_lambda must be positive, got {e_lambda!r}')
+        self.e_lambda = e_lambda
+
+    def attend(self, x: Tensor) -> Tensor:
+        distance = (x - x.mean((2, 3), keepdim=True)).square()
+        others = max(x.shape[2] * x.shape[3] - 1, 1)
+        variance = distance.sum((2, 3), keepdim=True) / others
+        return x * (distance / (4 * (variance + self.e_lambda)) + 0.5).sigmoid()

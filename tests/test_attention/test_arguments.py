@@ -1,0 +1,154 @@
+"""Every argument of every attention has an effect, and a bad one is named."""
+
+import inspect
+
+import pytest
+import torch
+
+from mmattn.attention import CBAM, ECA, ELA, EMA, FCA, PCSA, RGSE, SA, SCSA, SCSE, SE, SMSA, SimAM
+from mmattn.backbones.slots import attention_names, find_attention
+
+SMSA_CHANGES = [
+    dict(group_kernel_sizes=(3, 7)),
+    dict(group_kernel_sizes=(5,)),
+    dict(gate_layer='softmax'),
+    dict(norm='BN'),
+    dict(norm='LN'),
+    dict(norm='none'),
+    dict(norm_first=True),
+    dict(shared=False),
+]
+PCSA_CHANGES = [
+    dict(head_num=4),
+    dict(window_size=3),
+    dict(window_size=-1),
+    dict(qkv_bias=True),
+    dict(down_sample_mode='max_pool'),
+    dict(down_sample_mode='recombination'),
+    dict(attn_drop_ratio=0.5),
+    dict(gate_layer='softmax'),
+    dict(head_num=4, channel_shuffle=True),
+    dict(scale='positions'),
+]
+CHANGES = {
+    'CA': [dict(reduction=4)],
+    'CBAM': [dict(reduction=4), dict(kernel_size=3), dict(bias=False), dict(norm=False)],
+    'CPCA': [dict(reduction=4)],
+    'CSE': [dict(reduction=4)],
+    'ECA': [dict(kernel_size=7), dict(gamma=1), dict(b=5)],
+    'ELA': [dict(kernel_size=3), dict(num_groups=4), dict(num_groups='auto', kernel_size=5)],
+    'EMA': [dict(factor=8), dict(factor=16)],
+    'FCA': [
+        dict(reduction=4),
+        dict(dct_size=14),
+        *(dict(freq_sel=f'{kind}{n}') for kind in ('low', 'bot') for n in (1, 2, 4, 8, 16, 32)),
+        *(dict(freq_sel=f'top{n}') for n in (1, 2, 4, 8, 32)),
+    ],
+    'PCSA': PCSA_CHANGES,
+    'RGSE': [dict(reduction=4), dict(grid=2), dict(grid=4)],
+    'SA': [dict(groups=8), dict(groups='auto')],
+    'SCSA': [*SMSA_CHANGES, *PCSA_CHANGES, dict(pcsa_first=True)],
+    'SCSE': [dict(reduction=4), dict(join='add')],
+    'SE': [dict(reduction=4), dict(bias=True)],
+    'SMSA': SMSA_CHANGES,
+    'SPSE': [dict(reduction=4)],
+    'SSE': [],
+    'SimAM': [dict(e_lambda=0.5)],
+}
+# SA's default of 64 groups needs 128 channels.
+BASE = {'SA': dict(groups=16)}
+
+
+def output(name, options):
+    torch.manual_seed(0)
+    module = find_attention(name)(64, **{**BASE.get(name, {}), **options})
+    torch.manual_seed(1)
+    for key, parameter in sorted(module.named_parameters()):
+        # By name, so that a module with fewer parameters has the same ones.
+        torch.manual_seed(sum(key.encode()))
+        torch.nn.init.normal_(parameter)
+    torch.manual_seed(2)
+    return module(torch.randn(2, 64, 14, 14))
+
+
+def test_no_argument_is_left_out():
+    for name in attention_names():
+        parameters = set(inspect.signature(find_attention(name)).parameters)
+        tried = {key for change in CHANGES[name] for key in change}
+        assert parameters - {'in_channels', 'warm_start'} == tried, name
+
+
+@pytest.mark.parametrize(
+    ('name', 'change'), [(name, change) for name in CHANGES for change in CHANGES[name]], ids=str
+)
+def test_every_argument_changes_the_output(name, change):
+    # channel_shuffle is about several heads
+    base = {key: change[key] for key in ('head_num',) if len(change) > 1 and key in change}
+    before, after = output(name, base), output(name, change)
+    assert after.shape == before.shape and after.isfinite().all()
+    assert not torch.allclose(before, after)
+
+
+@pytest.mark.parametrize(
+    ('build', 'message'),
+    [
+        (lambda: SCSA(66), 'in_channels=66 .* 4 groups.*nearest valid: 64 or 68'),
+        (lambda: SCSA(2), 'in_channels=2 .* 4 groups.*nearest valid: 4'),
+        (lambda: SMSA(64, group_kernel_sizes=(3, 4)), 'group_kernel_sizes .* odd .* 4'),
+        (lambda: SMSA(64, group_kernel_sizes=()), 'at least one kernel size'),
+        (lambda: SMSA(64, norm='IN'), 'norm must be one of GN, BN, LN, none, got .IN.'),
+        (lambda: SCSA(64, gate_layer='tanh'), 'gate_layer must be one of sigmoid, softmax'),
+        (lambda: SCSA(64, down_sample_mode='mean'), 'avg_pool, max_pool, recombination'),
+        (lambda: PCSA(64, head_num=5), 'head_num=5 does not divide in_channels=64'),
+        (lambda: PCSA(64, window_size=0), 'window_size .* got 0'),
+        (lambda: PCSA(64, attn_drop_ratio=1), 'attn_drop_ratio .* got 1'),
+        (lambda: PCSA(64, channel_shuffle=True), 'channel_shuffle=True needs head_num above 1'),
+        (lambda: PCSA(64, scale='windows'), 'scale must be one of channels, positions'),
+        (
+            lambda: PCSA(64, window_size=-1, down_sample_mode='recombination'),
+            'recombination.* needs a positive',
+        ),
+        (lambda: SE(64, reduction=0), 'reduction .* got 0'),
+        (lambda: ECA(64, kernel_size=4), 'kernel_size .* odd .* 4'),
+        (lambda: ECA(64, gamma=0), 'gamma must not be 0'),
+        (lambda: CBAM(64, kernel_size=6), 'kernel_size .* odd .* 6'),
+        (lambda: FCA(64, freq_sel='mid16'), 'topN, lowN or botN with N one of .* got .mid16.'),
+        (lambda: FCA(64, freq_sel='top3'), 'N one of 1, 2, 4, 8, 16, 32, got .top3.'),
+        (lambda: FCA(40), 'in_channels=40 .* 16 frequencies .*nearest valid: 32 or 48'),
+        (lambda: FCA(64, dct_size=0), 'dct_size .* got 0'),
+        (lambda: SCSE(64, join='mean'), 'join must be one of .* got .mean.'),
+        (lambda: SimAM(64, e_lambda=0), 'e_lambda must be positive, got 0'),
+        (lambda: RGSE(64, grid=0), 'grid .* got 0'),
+        (
+            lambda: SA(64),
+            r"in_channels=64 .* 2 \* groups=128; nearest valid: 128, or groups='auto'",
+        ),
+        (lambda: SA(63, groups='auto'), 'in_channels=63 is odd.*nearest valid: 62 or 64'),
+        (lambda: SA(64, groups='all'), "positive integer or 'auto', got 'all'"),
+        (lambda: EMA(48), "in_channels=48 .* factor=32; nearest valid: 32 or 64, or factor='auto'"),
+        (lambda: EMA(64, factor=-2), "positive integer or 'auto', got -2"),
+        (
+            lambda: ELA(40),
+            'in_channels=40 .* num_groups=16; nearest valid: 32 or 48, or num_groups=',
+        ),
+        (lambda: ELA(64, num_groups=0), "positive integer or 'auto', got 0"),
+        (lambda: ELA(64, kernel_size=2), 'kernel_size .* odd .* 2'),
+    ],
+)
+def test_bad_arguments_name_the_value_and_what_is_valid(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+@pytest.mark.parametrize(
+    ('build', 'value'),
+    [
+        (lambda: SA(24, groups='auto').groups, 12),
+        (lambda: SA(256, groups='auto').groups, 64),
+        (lambda: EMA(24, factor='auto').factor, 24),
+        (lambda: EMA(256, factor='auto').factor, 32),
+        (lambda: ELA(24, num_groups='auto').gn.num_groups, 12),
+    ],
+)
+def test_auto_takes_the_largest_number_that_divides(build, value):
+    assert build() == value

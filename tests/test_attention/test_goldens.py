@@ -1,0 +1,189 @@
+"""Outputs and gradients agree with the original implementations (goldens)."""
+
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from mmattn.attention import (
+    CA,
+    CBAM,
+    CPCA,
+    CSE,
+    ECA,
+    ELA,
+    EMA,
+    FCA,
+    SA,
+    SCSA,
+    SCSE,
+    SE,
+    SSE,
+    SimAM,
+)
+from mmattn.registry import MODELS
+
+# Golden name -> our class; the originals' argument names -> ours.
+CLASSES = {
+    'ca': CA,
+    'cbam': CBAM,
+    'cpca': CPCA,
+    'cse': CSE,
+    'eca': ECA,
+    'ela': ELA,
+    'ema': EMA,
+    'fca': FCA,
+    'sa': SA,
+    'scsa': SCSA,
+    'scse': SCSE,
+    'se': SE,
+    'simam': SimAM,
+    'sse': SSE,
+}
+ARGUMENTS = {
+    'channel': 'in_channels',
+    'gate_channels': 'in_channels',
+    'inp': 'in_channels',
+    'dim': 'in_channels',
+    'k_size': 'kernel_size',
+    'reduction_ratio': 'reduction',
+    'oup': None,
+    'channels': 'in_channels',
+    'chans': 'in_channels',
+    'num_channels': 'in_channels',
+    'out_channels': None,
+    'channelAttention_reduce': 'reduction',
+    'dct_h': 'dct_size',
+    'dct_w': None,
+    'freq_sel_method': 'freq_sel',
+}
+
+
+@pytest.fixture(scope='module')
+def goldens(shared_dir):
+    folder = shared_dir / 'goldens'
+    spec = importlib.util.spec_from_file_location('fill', folder / 'fill.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    cases = json.loads((folder / 'modules.json').read_text())
+    return folder, module.fill, cases
+
+
+def tensor(fill, *args):
+    return torch.from_numpy(fill(*args))
+
+
+def assert_close(actual, expected, what):
+    """Agreement to 1e-4 relative to the mean absolute value."""
+    expected = torch.as_tensor(np.asarray(expected), dtype=torch.float64)
+    scale = expected.abs().mean().clamp_min(1e-12)
+    error = (actual.double() - expected).abs().max() / scale
+    # A single element may exceed the mean by orders; compare to both.
+    worst = ((actual.double() - expected).abs() / (expected.abs() + scale)).max()
+    assert worst < 1e-4, f'{what}: relative error {worst:.1e} (to the mean: {error:.1e})'
+
+
+def sampled(values, most=4096):
+    flat = values.detach().flatten()
+    return flat[:: -(-flat.numel() // most)]
+
+
+@pytest.mark.parametrize('name', sorted(CLASSES))
+def test_modules_agree(goldens, name):
+    folder, fill, cases = goldens
+    stored = np.load(folder / 'modules.npz')
+    cases = [case for case in cases if case['attention'] == name]
+    assert cases
+    for case in cases:
+        arguments = {
+            ARGUMENTS.get(key, key): value for key, value in case['constructor_args'].items()
+        }
+        arguments.pop(None, None)
+        module = CLASSES[name](**arguments).train(case['mode'] == 'train')
+        state = {
+            key: tensor(fill, case['seed'], key, shape) for key, shape in case['state_dict'].items()
+        }
+        module.load_state_dict(_with_counters(module, state), strict=True)
+        x = tensor(fill, case['seed'], 'input', case['input_shape']).requires_grad_()
+        out = module(x)
+        (out * tensor(fill, case['seed'], 'grad', case['input_shape'])).sum().backward()
+        label = case['id']
+        assert_close(sampled(out), stored[f'{label}.out'], f'{label} output')
+        assert_close(sampled(x.grad), stored[f'{label}.grad_input'], f'{label} input gradient')
+        # Sums of each parameter's gradient, by the original's key.
+        renamed = _renamed(module, case['state_dict'])
+        gradients = {key: p.grad for key, p in module.named_parameters()}
+        expected = case['parameter_grad_sum_and_abs_sum']
+        # A bias in front of a BatchNorm has no gradient but rounding errors.
+        floor = 1e-3 * max((absolute for _, absolute in expected.values()), default=0)
+        for key, (total, absolute) in expected.items():
+            gradient = gradients[renamed[key]].double()
+            assert abs(gradient.sum() - total) < 1e-4 * max(absolute, floor), f'{label} {key}'
+            assert abs(gradient.abs().sum() - absolute) < 1e-4 * max(absolute, floor), (
+                f'{label} {key}'
+            )
+
+
+def _with_counters(module, state):
+    """The goldens leave BatchNorm's counters out."""
+    counters = {k: v for k, v in module.state_dict().items() if k.endswith('num_batches_tracked')}
+    return {**counters, **state}
+
+
+def _renamed(module, keys):
+    """Original key -> our key, found by loading a marker through each key."""
+    names = {}
+    own = module.state_dict()
+    for index, (key, shape) in enumerate(keys.items()):
+        before = {name: value.clone() for name, value in own.items()}
+        module.load_state_dict({key: torch.full(shape, 1000.0 + index)}, strict=False)
+        after = module.state_dict()
+        changed = [
+            name
+            for name in after
+            # Old torch adds the counter that a BatchNorm of old checkpoints lacks.
+            if not name.endswith('num_batches_tracked')
+            and not torch.equal(after[name], before[name])
+        ]
+        assert len(changed) == 1, (key, changed)
+        names[key] = changed[0]
+        module.load_state_dict(before)
+    return names
+
+
+# The published models' attention, and the name of its slot there and here.
+MODEL_ATTENTIONS = {
+    'eca_resnet50': (dict(type='ECA', kernel_size=3), '.eca.', '.attn_after_conv3.'),
+    'scsa_resnet50': (dict(type='SCSA'), '.attn.', '.attn_after_conv2.'),
+}
+
+
+@pytest.mark.parametrize('name', sorted(MODEL_ATTENTIONS))
+def test_models_agree(goldens, name):
+    folder, fill, _ = goldens
+    case = json.loads((folder / 'models.json').read_text())[name]
+    keys = json.loads((folder / 'models_keys.json').read_text())[name]
+    stored = np.load(folder / 'models.npz')
+    attention, their_slot, our_slot = MODEL_ATTENTIONS[name]
+    model = MODELS.build(
+        dict(type='ResNet', depth=50, out_indices=(0, 1, 2, 3), attention=attention)
+    ).eval()
+    state = {
+        key.replace(their_slot, our_slot): tensor(fill, case['seed'], key, shape)
+        for key, shape in keys['state_dict'].items()
+    }
+    head = [state.pop(key) for key in ('fc.weight', 'fc.bias') if key in state]
+    count = sum(p.numel() for p in model.parameters()) + sum(w.numel() for w in head)
+    assert count == keys['parameters']
+    model.load_state_dict(_with_counters(model, state), strict=True)
+    for label in case['outputs']:
+        size, index = label.split('/')
+        shape = [int(n) for n in size.split('x')]
+        with torch.no_grad():
+            outs = model(tensor(fill, case['seed'], 'input', shape))
+            if head:
+                outs = (torch.nn.functional.linear(outs[-1].mean((2, 3)), *head),)
+        expected = stored[next(k for k in stored.files if name in k and label in k)]
+        assert_close(sampled(outs[int(index)], 2048), expected, label)

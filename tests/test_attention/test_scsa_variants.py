@@ -1,0 +1,105 @@
+"""SCSA and every variant of its paper's table 1 equal the formulas, written out."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from mmattn.attention import SCSA
+
+# Row of table 1 -> arguments.
+VARIANTS = {
+    'as published': {},
+    'channel first': dict(pcsa_first=True),
+    'no norm': dict(norm='none'),
+    'batch norm': dict(norm='BN'),
+    'layer norm': dict(norm='LN'),
+    'norm before': dict(norm_first=True),
+    'batch norm before': dict(norm='BN', norm_first=True),
+    'no compression': dict(window_size=1),
+    'whole map': dict(window_size=-1),
+    'heads': dict(head_num=4),
+    'heads and shuffle': dict(head_num=8, channel_shuffle=True),
+    'not shared': dict(shared=False),
+    'scale of the positions': dict(scale='positions'),
+    'one branch': dict(group_kernel_sizes=(3,)),
+    'two branches': dict(group_kernel_sizes=(3, 5)),
+    'other kernels': dict(group_kernel_sizes=(3, 3, 5, 11)),
+    'max pool': dict(down_sample_mode='max_pool'),
+    'recombination': dict(down_sample_mode='recombination', window_size=4),
+    'softmax': dict(gate_layer='softmax'),
+    'biases': dict(qkv_bias=True),
+}
+
+
+def strip_gate(x, axis, smsa, convs, norm):
+    """Gate along one axis: mean over the other, a convolution per group, norm, gate."""
+    strip = x.mean(5 - axis)  # axis 2 is the height, 3 the width
+    if smsa.norm_first:
+        strip = normed(norm, strip)
+    groups = strip.chunk(len(convs), 1)
+    strip = torch.cat([conv(group) for conv, group in zip(convs, groups, strict=True)], 1)
+    if not smsa.norm_first:
+        strip = normed(norm, strip)
+    gate = strip.sigmoid() if smsa.gate_layer == 'sigmoid' else strip.softmax(-1)
+    return gate.unsqueeze(5 - axis)
+
+
+def normed(norm, strip):
+    if isinstance(norm, torch.nn.LayerNorm):
+        return torch.stack([norm(strip[..., i]) for i in range(strip.shape[2])], -1)
+    return strip if norm is None else norm(strip)
+
+
+def spatial(x, smsa):
+    other = smsa.convs if smsa.convs_w is None else smsa.convs_w
+    rows = strip_gate(x, 2, smsa, smsa.convs, smsa.norm_h)
+    return x * rows * strip_gate(x, 3, smsa, other, smsa.norm_w)
+
+
+def channel(x, pcsa):
+    """The original's order: the mean over the windows comes after the product."""
+    size = pcsa.window_size
+    if size == -1:
+        pooled = x.mean((2, 3), keepdim=True)
+    elif pcsa.down_sample_mode == 'avg_pool':
+        pooled = F.avg_pool2d(x, size)
+    elif pcsa.down_sample_mode == 'max_pool':
+        pooled = F.max_pool2d(x, size)
+    else:
+        # pixel (i, j) of each window of channel c is channel c * size^2 + i * size + j
+        cells = [x[:, :, i::size, j::size] for i in range(size) for j in range(size)]
+        least = [min(cell.shape[axis] for cell in cells) for axis in (2, 3)]
+        cells = [cell[:, :, : least[0], : least[1]] for cell in cells]
+        pooled = pcsa.conv_d(torch.stack(cells, 2).flatten(1, 2))
+    pooled = pcsa.norm(pooled)
+    outs = []
+    for head in range(pcsa.head_num):
+        q, k, v = (
+            layer(pooled).chunk(pcsa.head_num, 1)[head].flatten(2)
+            for layer in (pcsa.q, pcsa.k, pcsa.v)
+        )
+        scale = q.shape[1] if pcsa.scale == 'channels' else q.shape[2]
+        outs.append((q @ k.transpose(1, 2) / scale**0.5).softmax(-1) @ v)
+    logits = torch.cat(outs, 1).mean(2)[:, :, None, None]
+    out = x * (logits.sigmoid() if pcsa.gate_layer == 'sigmoid' else logits.softmax(1))
+    if pcsa.channel_shuffle:
+        per_head = out.shape[1] // pcsa.head_num
+        order = [h * per_head + i for i in range(per_head) for h in range(pcsa.head_num)]
+        out = out[:, order]
+    return out
+
+
+@pytest.mark.parametrize('training', [False, True])
+@pytest.mark.parametrize('name', VARIANTS)
+def test_each_variant_equals_the_formulas(name, training):
+    torch.manual_seed(0)
+    module = SCSA(16, **{'window_size': 3, **VARIANTS[name]}).double().train(training)
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter)
+    x = torch.randn(2, 16, 13, 9).double()
+    with torch.no_grad():
+        if module.pcsa_first:
+            expected = spatial(channel(x, module.pcsa), module.smsa)
+        else:
+            expected = channel(spatial(x, module.smsa), module.pcsa)
+        torch.testing.assert_close(module(x), expected)
