@@ -1,0 +1,221 @@
+"""DenseNet-BC for CIFAR, with attention in its layers.
+
+Paper: Densely Connected Convolutional Networks, CVPR 2017, arXiv:1608.06993.
+
+DenseNet-BC-100 with k = 12 has 0.77 M parameters and about 290 M
+multiply-adds, as in the paper's table 2 (0.8 M); the SE-Res2Net report gives
+0.80 M and 150 M for it, which no standard network has. No dropout: the paper
+trains without it where images are augmented.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+import torch.utils.checkpoint as cp
+from mmcv.cnn import build_conv_layer, build_norm_layer
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmattn.backbones.base import AttentionBackbone, check_stage_numbers
+from mmattn.backbones.resnet import DEFAULT_INIT
+from mmattn.backbones.slots import (
+    AttentionBlock,
+    AttentionCfg,
+    PluginCfg,
+    parse_attention,
+    parse_plugins,
+)
+from mmattn.registry import MODELS
+
+NUM_STAGES = 3
+# Channels of a layer's 1x1 convolution, in multiples of the growth rate ("B").
+BOTTLENECK = 4
+
+
+class DenseLayer(AttentionBlock, BaseModule):
+    """norm-ReLU-1x1, norm-ReLU-3x3; the result is appended to the input.
+
+    Args:
+        in_channels: Channels of the input.
+        growth_rate: Channels k that are appended.
+        with_cp: Recompute the layer in the backward pass to save memory.
+        conv_cfg, norm_cfg: mmcv's configs of convolution and norm layers.
+        attention, plugins: Checked entries, see ``slots``.
+        stage: Index of the stage, from 0.
+
+    Shape:
+        (N, in_channels, H, W) -> (N, in_channels + growth_rate, H, W).
+    """
+
+    positions = ('before_norm2', 'after_conv1', 'after_conv2')
+    # The layer's own features, before they are appended.
+    default_positions = {
+        'inner': 'after_conv2',
+        'before_norm': 'before_norm2',
+        'outer': 'after_conv2',
+    }
+
+    def __init__(
+        self,
+        in_channels: int,
+        growth_rate: int,
+        with_cp: bool,
+        conv_cfg: dict | None,
+        norm_cfg: dict,
+        attention: Sequence[AttentionCfg],
+        plugins: Sequence[PluginCfg],
+        stage: int,
+    ) -> None:
+        super().__init__()
+        self.with_cp = with_cp
+        mid = BOTTLENECK * growth_rate
+        self.norm1_name, norm1 = build_norm_layer(norm_cfg, in_channels, postfix=1)
+        self.add_module(self.norm1_name, norm1)
+        self.conv1 = build_conv_layer(conv_cfg, in_channels, mid, 1, bias=False)
+        self.norm2_name, norm2 = build_norm_layer(norm_cfg, mid, postfix=2)
+        self.add_module(self.norm2_name, norm2)
+        self.conv2 = build_conv_layer(conv_cfg, mid, growth_rate, 3, padding=1, bias=False)
+        self.relu = nn.ReLU(inplace=True)
+        self.mid_channels, self.growth_rate = mid, growth_rate
+        self.add_slots(self.slot_channels(), attention, plugins, stage)
+
+    def slot_channels(self) -> dict[str, int]:
+        channels = dict.fromkeys(self.positions, self.mid_channels)
+        return {**channels, 'after_conv2': self.growth_rate}
+
+    def _grow(self, x: Tensor) -> Tensor:
+        """The features that are appended, (N, growth_rate, H, W)."""
+        out = self.conv1(self.relu(getattr(self, self.norm1_name)(x)))
+        out = self.run_slots('before_norm2', out)
+        out = self.relu(getattr(self, self.norm2_name)(out))
+        out = self.run_slots('after_conv1', out)
+        return self.run_slots('after_conv2', self.conv2(out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.with_cp and x.requires_grad:
+            out = cp.checkpoint(self._grow, x, use_reentrant=False)
+        else:
+            out = self._grow(x)
+        return torch.cat((x, out), 1)
+
+
+@MODELS.register_module()
+class DenseNetCIFAR(AttentionBackbone):
+    """DenseNet-BC for 32 x 32 images with any attention in any stage.
+
+    Args:
+        depth: 6n + 4 for n layers in each of the three dense blocks.
+        growth_rate: Channels k that each layer appends.
+        compression: Share of the channels that a transition keeps.
+        in_channels: Channels of the image.
+        out_indices: Dense blocks whose outputs are returned, after the norm and
+            ReLU that their transition begins with; the last transition is no more
+            than those.
+        frozen_stages: The stem (0) and the dense blocks up to it, with their
+            transitions, are frozen; -1 freezes nothing. Attention keeps training.
+        conv_cfg: Config of the convolutions.
+        norm_cfg: Config of the norm layers.
+        norm_eval: Keep stock BatchNorm layers in eval mode.
+        with_cp: Recompute layers in the backward pass to save memory.
+        plugins: mmdet's plugins: dicts with ``cfg``, ``position``, ``stages``.
+        init_cfg: MMEngine's initialisation config.
+        attention: As in :class:`ResNet`. Positions are 'before_norm2' and
+            'after_conv1' (both on 4k channels, the latter after norm and ReLU)
+            and 'after_conv2' (on the k channels to be appended).
+        freeze_attention: Let ``frozen_stages`` and ``norm_eval`` apply to
+            attention as well.
+
+    Shape:
+        (N, in_channels, H, W) -> a tuple of (N, C_i, H / 2**i, W / 2**i), one
+        per entry i of ``out_indices``; C = 216, 300, 342 for depth 100, k = 12.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        depth: int = 100,
+        growth_rate: int = 12,
+        compression: float = 0.5,
+        in_channels: int = 3,
+        out_indices: Sequence[int] = (2,),
+        frozen_stages: int = -1,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        plugins: Sequence[dict] | None = None,
+        init_cfg: dict | list[dict] | None = None,
+        attention: dict | Sequence[dict] | None = None,
+        freeze_attention: bool = False,
+    ) -> None:
+        super().__init__(DEFAULT_INIT if init_cfg is None else init_cfg)
+        self._check(depth, growth_rate, compression)
+        check_stage_numbers('out_indices', out_indices, 0, NUM_STAGES - 1)
+        check_stage_numbers('frozen_stages', [frozen_stages], -1, NUM_STAGES)
+        self.out_indices = tuple(out_indices)
+        self.frozen_stages = frozen_stages
+        self.norm_eval = norm_eval
+        self.freeze_attention = freeze_attention
+        norm_cfg = norm_cfg or dict(type='BN', requires_grad=True)
+        options = dict(
+            growth_rate=growth_rate,
+            with_cp=with_cp,
+            conv_cfg=conv_cfg,
+            norm_cfg=norm_cfg,
+            attention=parse_attention(attention, NUM_STAGES, DenseLayer),
+            plugins=parse_plugins(plugins, NUM_STAGES, DenseLayer),
+        )
+        channels = 2 * growth_rate
+        self.conv1 = build_conv_layer(conv_cfg, in_channels, channels, 3, padding=1, bias=False)
+        for stage in range(NUM_STAGES):
+            layers = []
+            for _ in range((depth - 4) // 6):
+                layers.append(DenseLayer(channels, stage=stage, **options))
+                channels += growth_rate
+            self.add_module(f'layer{stage + 1}', nn.Sequential(*layers))
+            # Inside of a module, so that mmcv's fuse_conv_bn does not take the stem for
+            # the convolution before the norm.
+            transition = nn.Sequential()
+            transition.add_module('norm', build_norm_layer(norm_cfg, channels)[1])
+            if stage < NUM_STAGES - 1:
+                kept = int(channels * compression)
+                conv = build_conv_layer(conv_cfg, channels, kept, 1, bias=False)
+                transition.add_module('conv', conv)
+                channels = kept
+            self.add_module(f'transition{stage + 1}', transition)
+        self.feat_dim = channels
+        self.relu = nn.ReLU(inplace=True)
+        self.freeze()
+
+    def _check(self, depth: int, growth_rate: int, compression: float) -> None:
+        if not isinstance(depth, int) or depth < 10 or (depth - 4) % 6:
+            raise ValueError(
+                f'depth must be 6n + 4 with n of at least 1, such as 40 or 100, got {depth!r}'
+            )
+        if not isinstance(growth_rate, int) or growth_rate < 1:
+            raise ValueError(f'growth_rate must be a positive integer, got {growth_rate!r}')
+        if not 0 < compression <= 1:
+            raise ValueError(f'compression must be above 0 and at most 1, got {compression!r}')
+
+    def frozen_modules(self) -> Iterator[nn.Module]:
+        if self.frozen_stages >= 0:
+            yield self.conv1
+        for stage in range(1, self.frozen_stages + 1):
+            yield getattr(self, f'layer{stage}')
+            yield getattr(self, f'transition{stage}')
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        x = self.conv1(x)
+        outs = []
+        for stage in range(NUM_STAGES):
+            x = getattr(self, f'layer{stage + 1}')(x)
+            transition = getattr(self, f'transition{stage + 1}')
+            x = self.relu(transition.norm(x))
+            if stage in self.out_indices:
+                outs.append(x)
+            if stage < NUM_STAGES - 1:
+                x = F.avg_pool2d(transition.conv(x), 2)
+        return tuple(outs)

@@ -1,0 +1,84 @@
+"""ResNet-20 to 110 for CIFAR, with attention in its blocks.
+
+Paper: Deep Residual Learning for Image Recognition, CVPR 2016,
+arXiv:1512.03385, section 4.2. mmpretrain's ``ResNet_CIFAR`` is another network:
+ResNet-18 and up, with the ImageNet widths.
+
+Deviation: shortcuts that change the shape are 1x1 convolutions with a norm
+(the paper's option B); its CIFAR nets pad with zeros (option A). ResNet-56 has
+0.856 M parameters, which is the 0.86 M of the SE-Res2Net report; 0.853 M with
+zeros. SE-ResNet-110 (``attention=dict(type='SE')``, arXiv:1709.01507) has
+1.74 M; the report says 1.71 M.
+"""
+
+from collections.abc import Sequence
+
+from mmcv.cnn import build_norm_layer
+from torch import nn
+
+from mmattn.backbones.residual_blocks import BasicBlock
+from mmattn.backbones.resnet import ResNet
+from mmattn.registry import MODELS
+
+
+@MODELS.register_module()
+class ResNetCIFAR(ResNet):
+    """ResNet for 32 x 32 images: a 3x3 stem without stride, three stages.
+
+    Args:
+        depth: 6n + 2 for n blocks a stage, 20 to 110.
+        stem_channels: Channels of the stem.
+        base_channels: Channels of the first stage; each further one doubles them.
+        num_stages: Number of stages, 1 to 3.
+        strides: Stride of each stage.
+        dilations: Dilation of each stage.
+        out_indices: Stages whose outputs are returned.
+        norm_eval: Keep stock BatchNorm layers in eval mode.
+        options: Any other argument of :class:`ResNet` but ``deep_stem``.
+
+    Shape:
+        (N, 3, H, W) -> a tuple of (N, base_channels * 2**i, H / 2**i, W / 2**i),
+        one per entry i of ``out_indices``.
+
+    Raises:
+        KeyError: If the depth or an attention is unknown.
+        ValueError: If an argument does not fit the others.
+    """
+
+    arch_settings = {6 * n + 2: (BasicBlock, (n, n, n)) for n in range(3, 19)}
+
+    def __init__(
+        self,
+        depth: int,
+        stem_channels: int = 16,
+        base_channels: int = 16,
+        num_stages: int = 3,
+        strides: Sequence[int] = (1, 2, 2),
+        dilations: Sequence[int] = (1, 1, 1),
+        out_indices: Sequence[int] = (2,),
+        norm_eval: bool = False,
+        **options,
+    ) -> None:
+        super().__init__(
+            depth,
+            stem_channels=stem_channels,
+            base_channels=base_channels,
+            num_stages=num_stages,
+            strides=strides,
+            dilations=dilations,
+            out_indices=out_indices,
+            norm_eval=norm_eval,
+            **options,
+        )
+
+    def _make_stem(self, in_channels: int, stem_channels: int) -> None:
+        if self.deep_stem:
+            raise ValueError(
+                f'deep_stem=True does not fit {type(self).__name__}, whose stem is one 3x3 '
+                f'convolution without stride'
+            )
+        self.conv1 = self._conv(in_channels, stem_channels, 3, padding=1)
+        self.norm1_name, norm = build_norm_layer(self.norm_cfg, stem_channels, postfix=1)
+        self.add_module(self.norm1_name, norm)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.Identity()

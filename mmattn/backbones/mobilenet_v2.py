@@ -1,0 +1,206 @@
+"""MobileNetV2 with attention in its inverted residuals.
+
+Paper: MobileNetV2: Inverted Residuals and Linear Bottlenecks, CVPR 2018,
+arXiv:1801.04381.
+
+mmpretrain's network and key names; mmdet's and mmseg's checkpoints load too.
+
+Deviations from the stock classes: a frozen stem keeps its BatchNorm statistics
+(theirs go on changing), and a single output is still a tuple in mmseg.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch.utils.checkpoint as cp
+from mmpretrain.models.backbones.mobilenet_v2 import InvertedResidual as StockBlock
+from mmpretrain.models.backbones.mobilenet_v2 import MobileNetV2 as StockMobileNetV2
+from torch import Tensor, nn
+
+from mmattn.backbones.base import (
+    AttentionBackbone,
+    active_toolbox,
+    check_stage_numbers,
+    init_config,
+)
+from mmattn.backbones.resnet import DEFAULT_INIT
+from mmattn.backbones.slots import AttentionBlock, parse_attention, parse_plugins
+from mmattn.registry import MODELS
+
+BATCH_NORM, RELU6 = dict(type='BN'), dict(type='ReLU6')
+# Size of each stage's features: 0 for a quarter of the image's (or more), 1 for an eighth, ...
+LEVELS = (0, 0, 1, 2, 2, 3, 3)
+OUT_INDICES = {'mmpretrain': (7,), 'mmdet': (1, 2, 4, 7), 'mmseg': (1, 2, 4, 6)}
+
+
+class InvertedResidual(AttentionBlock, StockBlock):
+    """mmpretrain's inverted residual (expand, depthwise, project) with attention.
+
+    ``before_depthwise_norm`` is where SimAM's own MobileNetV2 has it.
+    """
+
+    positions = ('before_depthwise_norm', 'after_depthwise', 'after_project')
+    default_positions = {
+        'inner': 'after_depthwise',
+        'before_norm': 'before_depthwise_norm',
+        'outer': 'after_project',
+    }
+
+    def slot_channels(self) -> dict[str, int]:
+        project = self.conv[-1]
+        channels = dict.fromkeys(self.positions, project.in_channels)
+        return {**channels, 'after_project': project.out_channels}
+
+    def forward(self, x: Tensor) -> Tensor:
+        def inner(x: Tensor) -> Tensor:
+            *expand, depthwise, project = self.conv
+            out = x
+            for layer in expand:
+                out = layer(out)
+            if 'before_depthwise_norm' in self.slots:
+                out = depthwise(out, activate=False, norm=False)
+                out = self.run_slots('before_depthwise_norm', out)
+                out = depthwise.norm(out) if depthwise.with_norm else out
+                out = depthwise.activate(out) if depthwise.with_activation else out
+            else:
+                out = depthwise(out)
+            out = project(self.run_slots('after_depthwise', out))
+            out = self.run_slots('after_project', out)
+            return x + out if self.use_res_connect else out
+
+        if self.with_cp and x.requires_grad:
+            return cp.checkpoint(inner, x, use_reentrant=False)
+        return inner(x)
+
+
+@MODELS.register_module()
+class MobileNetV2(AttentionBackbone, StockMobileNetV2):
+    """MobileNetV2 with any attention in any of its seven stages.
+
+    Where the toolboxes differ, the active ``default_scope`` decides
+    (mmpretrain's without one).
+
+    Args:
+        widen_factor: Factor of all channels.
+        out_indices: Which outputs are returned: 0 to 6 the stages, 7 the last 1x1
+            convolution; default (7,), in mmdet (1, 2, 4, 7), in mmseg
+            (1, 2, 4, 6). mmseg's network has the last convolution only if 7 is
+            asked for.
+        frozen_stages: The stem (0) and the stages 1 to 7 up to it are frozen; -1
+            freezes nothing. Attention keeps training.
+        conv_cfg: Config of the convolutions.
+        norm_cfg: Config of the norm layers.
+        act_cfg: Config of the activations.
+        norm_eval: Keep stock BatchNorm layers in eval mode.
+        with_cp: Recompute blocks in the backward pass to save memory.
+        init_cfg: MMEngine's initialisation config.
+        strides: Stride of each stage (mmseg's argument).
+        dilations: Dilation of the first depthwise convolution of each stage
+            (mmseg's argument).
+        pretrained: Path of a checkpoint (old way to write ``init_cfg``).
+        plugins: mmdet's plugins: dicts with ``cfg``, ``position``, ``stages``.
+        attention: None, a dict or a list of dicts: ``type`` (a registered
+            attention), its arguments, and optionally ``position``
+            ('before_depthwise_norm', 'after_depthwise', 'after_project'; default:
+            the papers') and ``stages`` (seven bools).
+        freeze_attention: Let ``frozen_stages`` and ``norm_eval`` apply to
+            attention as well.
+
+    Shape:
+        (N, 3, H, W) -> a tuple with one (N, C_i, H / s_i, W / s_i) per entry of
+        ``out_indices``; s = 2, 4, 8, 16, 16, 32, 32, 32 and, at
+        ``widen_factor=1``, C = 16, 24, 32, 64, 96, 160, 320, 1280.
+
+    Raises:
+        KeyError: If an attention is unknown.
+        ValueError: If an argument does not fit the network.
+    """
+
+    def __init__(
+        self,
+        widen_factor: float = 1.0,
+        out_indices: Sequence[int] | None = None,
+        frozen_stages: int = -1,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = BATCH_NORM,
+        act_cfg: dict | None = RELU6,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+        strides: Sequence[int] = (1, 2, 2, 2, 1, 2, 1),
+        dilations: Sequence[int] = (1, 1, 1, 1, 1, 1, 1),
+        pretrained: str | None = None,
+        plugins: Sequence[dict] | None = None,
+        attention: dict | Sequence[dict] | None = None,
+        freeze_attention: bool = False,
+    ) -> None:
+        toolbox = active_toolbox()
+        out_indices = OUT_INDICES[toolbox] if out_indices is None else tuple(out_indices)
+        num_stages = len(LEVELS)
+        check_stage_numbers('out_indices', out_indices, 0, num_stages)
+        check_stage_numbers('frozen_stages', (frozen_stages,), -1, num_stages)
+        for name, values in dict(strides=strides, dilations=dilations).items():
+            if len(values) != num_stages:
+                raise ValueError(
+                    f'{name} must have {num_stages} entries, one per stage, got {tuple(values)}'
+                )
+        slots = dict(
+            attention=parse_attention(attention, num_stages, InvertedResidual),
+            plugins=parse_plugins(plugins, num_stages, InvertedResidual),
+        )
+        self.arch_settings = [
+            [*setting[:3], stride]
+            for setting, stride in zip(StockMobileNetV2.arch_settings, strides, strict=True)
+        ]
+        super().__init__(
+            widen_factor=widen_factor,
+            out_indices=out_indices,
+            frozen_stages=frozen_stages,
+            conv_cfg=conv_cfg,
+            norm_cfg=norm_cfg,
+            act_cfg=act_cfg,
+            norm_eval=norm_eval,
+            with_cp=with_cp,
+            init_cfg=init_config(init_cfg, pretrained, DEFAULT_INIT),
+        )
+        if toolbox == 'mmseg' and num_stages not in out_indices:
+            # An unused layer would stop mmseg's distributed training.
+            self.layers.remove('conv2')
+            del self.conv2
+        for stage in range(num_stages):
+            blocks = getattr(self, f'layer{stage + 1}')
+            if dilations[stage] != 1:
+                depthwise = blocks[0].conv[-2].conv
+                depthwise.dilation = depthwise.padding = (dilations[stage],) * 2
+            for block in blocks:
+                InvertedResidual.adopt(block, stage=stage, level=LEVELS[stage], **slots)
+        self.freeze_attention = freeze_attention
+        self.freeze()
+
+    def foreign_keys(self, names: set[str]) -> dict[str, str]:
+        """mmdet's names of the three convolutions of a block, and torchvision's."""
+        keys = {}
+        number = 0
+        for stage in range(len(LEVELS)):
+            layer = f'layer{stage + 1}'
+            for index, block in enumerate(getattr(self, layer)):
+                number += 1
+                theirs, ours = f'features.{number}.conv.', f'{layer}.{index}.conv.'
+                # The first stage does not expand.
+                parts = ('expand_conv', 'depthwise_conv', 'linear_conv')[-len(block.conv) :]
+                for part, name in enumerate(parts):
+                    keys[f'{layer}.{index}.{name}.'] = f'{ours}{part}.'
+                    if name == 'linear_conv':
+                        keys[f'{theirs}{part}.'] = f'{ours}{part}.conv.'
+                        keys[f'{theirs}{part + 1}.'] = f'{ours}{part}.bn.'
+                    else:
+                        keys[f'{theirs}{part}.0.'] = f'{ours}{part}.conv.'
+                        keys[f'{theirs}{part}.1.'] = f'{ours}{part}.bn.'
+        for theirs, ours in (('features.0.', 'conv1.'), (f'features.{number + 1}.', 'conv2.')):
+            keys.update({f'{theirs}0.': f'{ours}conv.', f'{theirs}1.': f'{ours}bn.'})
+        return keys
+
+    def frozen_modules(self) -> Iterator[nn.Module]:
+        if self.frozen_stages >= 0:
+            yield self.conv1
+        for stage in range(1, self.frozen_stages + 1):
+            yield getattr(self, f'layer{stage}')

@@ -1,0 +1,198 @@
+"""RepVGG with attention in front of its nonlinearities.
+
+Paper: RepVGG: Making VGG-style ConvNets Great Again, CVPR 2021,
+arXiv:2101.03697.
+
+mmpretrain's network and key names.
+
+Deviations from the stock class: the SE layers of D2se stay when the network is
+deployed (the stock one drops them), and a network with SyncBN deploys too.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch.utils.checkpoint as cp
+from mmpretrain.models.backbones.repvgg import RepVGG as StockRepVGG
+from mmpretrain.models.backbones.repvgg import RepVGGBlock as StockBlock
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmattn.backbones.base import AttentionBackbone, check_stage_numbers, init_config
+from mmattn.backbones.resnet import DEFAULT_INIT
+from mmattn.backbones.slots import AttentionBlock, parse_attention, parse_plugins
+from mmattn.registry import MODELS
+
+BATCH_NORM, RELU = dict(type='BN'), dict(type='ReLU')
+ARCH_KEYS = ('num_blocks', 'width_factor', 'group_layer_map', 'se_cfg')
+
+
+class RepVGGBlock(AttentionBlock, StockBlock):
+    """mmpretrain's RepVGG block with attention on the sum of its branches.
+
+    Each branch has a norm of its own, so attention that belongs in front of a
+    norm (SimAM) comes after them, too.
+    """
+
+    positions = ('before_act',)
+    default_positions = dict.fromkeys(('inner', 'before_norm', 'outer'), 'before_act')
+
+    def slot_channels(self) -> dict[str, int]:
+        return {'before_act': self.out_channels}
+
+    def forward(self, x: Tensor) -> Tensor:
+        def inner(x: Tensor) -> Tensor:
+            if self.deploy:
+                out = self.branch_reparam(x)
+            else:
+                out = self.branch_3x3(x) + self.branch_1x1(x)
+                if self.branch_norm is not None:
+                    out = out + self.branch_norm(x)
+            if self.se_layer is not None:
+                out = self.se_layer(out)
+            return self.run_slots('before_act', out)
+
+        if self.with_cp and x.requires_grad:
+            return self.act(cp.checkpoint(inner, x, use_reentrant=False))
+        return self.act(inner(x))
+
+    def switch_to_deploy(self) -> None:
+        """Fuse the branches into one convolution; attention stays as it is.
+
+        Raises:
+            ValueError: If the norm layers are not BatchNorm.
+        """
+        if self.deploy:
+            return
+        norm = self.branch_3x3.norm
+        if not isinstance(norm, _BatchNorm):
+            raise ValueError(
+                f'only BatchNorm can be fused into a convolution, got norm_cfg={self.norm_cfg!r}'
+            )
+        # The stock method takes this name only, and SyncBN is fused the same way.
+        self.norm_cfg = {**self.norm_cfg, 'type': 'BN'}
+        trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        super().switch_to_deploy()
+        for parameter in trainable:
+            # It detaches the attention's parameters as well.
+            parameter.requires_grad_()
+
+
+@MODELS.register_module()
+class RepVGG(AttentionBackbone, StockRepVGG):
+    """RepVGG with any attention in any of its four stages.
+
+    Args:
+        arch: 'A0', 'A1', 'A2', 'B0', 'B1', 'B1g2', 'B1g4', 'B2', 'B2g2', 'B2g4',
+            'B3', 'B3g2', 'B3g4', 'D2se', 'yolox-pai-small', or a dict with
+            ``num_blocks``, ``width_factor``, ``group_layer_map``, ``se_cfg`` and
+            optionally ``stem_channels``.
+        in_channels: Channels of the image.
+        base_channels: Channels of the first stage at width factor 1.
+        out_indices: Stages whose outputs are returned.
+        strides: Stride of each stage.
+        dilations: Dilation of each stage.
+        frozen_stages: The stem (0) and the stages 1 to 4 up to it are frozen; -1
+            freezes nothing. Attention keeps training.
+        conv_cfg: Config of the convolutions.
+        norm_cfg: Config of the norm layers.
+        act_cfg: Config of the activations.
+        with_cp: Recompute blocks in the backward pass to save memory.
+        deploy: Build the fused network (see ``switch_to_deploy``).
+        norm_eval: Keep stock BatchNorm layers in eval mode.
+        add_ppf: Add YOLOX-PAI's pooling block after the last stage.
+        init_cfg: MMEngine's initialisation config.
+        pretrained: Path of a checkpoint (old way to write ``init_cfg``).
+        plugins: mmdet's plugins: dicts with ``cfg``, ``position``, ``stages``.
+        attention: None, a dict or a list of dicts: ``type`` (a registered
+            attention), its arguments, and optionally ``position`` ('before_act',
+            the only one) and ``stages`` (four bools). The stem has none.
+        freeze_attention: Let ``frozen_stages`` and ``norm_eval`` apply to
+            attention as well.
+
+    Shape:
+        (N, in_channels, H, W) -> a tuple with one (N, C_i, H / s_i, W / s_i)
+        per entry of ``out_indices``; s = 4, 8, 16, 32.
+
+    Raises:
+        KeyError: If the arch or an attention is unknown.
+        ValueError: If an argument does not fit the arch.
+    """
+
+    def __init__(
+        self,
+        arch: str | dict,
+        in_channels: int = 3,
+        base_channels: int = 64,
+        out_indices: Sequence[int] = (3,),
+        strides: Sequence[int] = (2, 2, 2, 2),
+        dilations: Sequence[int] = (1, 1, 1, 1),
+        frozen_stages: int = -1,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict = BATCH_NORM,
+        act_cfg: dict = RELU,
+        with_cp: bool = False,
+        deploy: bool = False,
+        norm_eval: bool = False,
+        add_ppf: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+        pretrained: str | None = None,
+        plugins: Sequence[dict] | None = None,
+        attention: dict | Sequence[dict] | None = None,
+        freeze_attention: bool = False,
+    ) -> None:
+        arch = self._settings(arch)
+        num_stages = len(arch['num_blocks'])
+        check_stage_numbers('out_indices', out_indices, 0, num_stages - 1)
+        check_stage_numbers('frozen_stages', (frozen_stages,), -1, num_stages)
+        for name, values in dict(
+            strides=strides, dilations=dilations, width_factor=arch['width_factor']
+        ).items():
+            if len(values) != num_stages:
+                raise ValueError(
+                    f'{name} must have {num_stages} entries, one per stage, got {tuple(values)}'
+                )
+        slots = dict(
+            attention=parse_attention(attention, num_stages, RepVGGBlock),
+            plugins=parse_plugins(plugins, num_stages, RepVGGBlock),
+        )
+        super().__init__(
+            arch,
+            in_channels=in_channels,
+            base_channels=base_channels,
+            out_indices=tuple(out_indices),
+            strides=strides,
+            dilations=dilations,
+            frozen_stages=frozen_stages,
+            conv_cfg=conv_cfg,
+            norm_cfg=norm_cfg,
+            act_cfg=act_cfg,
+            with_cp=with_cp,
+            deploy=deploy,
+            norm_eval=norm_eval,
+            add_ppf=add_ppf,
+            init_cfg=init_config(init_cfg, pretrained, DEFAULT_INIT),
+        )
+        RepVGGBlock.adopt(self.stem)
+        for stage, name in enumerate(self.stages):
+            for block in getattr(self, name):
+                RepVGGBlock.adopt(block, stage=stage, **slots)
+        self.freeze_attention = freeze_attention
+        self.freeze()
+
+    def _settings(self, arch: str | dict) -> dict:
+        if isinstance(arch, str):
+            if arch not in self.arch_settings:
+                raise KeyError(f'RepVGG: no arch {arch!r}; valid: {", ".join(self.arch_settings)}')
+            return self.arch_settings[arch]
+        if not isinstance(arch, dict) or set(arch) - {'stem_channels'} != set(ARCH_KEYS):
+            raise ValueError(
+                f'RepVGG: arch must be a name or a dict with {", ".join(ARCH_KEYS)} '
+                f'(and stem_channels), got {arch!r}'
+            )
+        return arch
+
+    def frozen_modules(self) -> Iterator[nn.Module]:
+        if self.frozen_stages >= 0:
+            yield self.stem
+        for stage in range(1, self.frozen_stages + 1):
+            yield getattr(self, f'stage_{stage}')

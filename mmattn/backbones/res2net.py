@@ -1,0 +1,237 @@
+"""Res2Net and SE-Res2Net with attention in their blocks.
+
+Papers: Res2Net: A New Multi-scale Backbone Architecture, TPAMI 2021,
+arXiv:1904.01169; for SE after the fusion, the SE-Res2Net report (its CIFAR-10
+nets are in ``mmattn.backbones.cifar``). Checked against gasvn/Res2Net and
+against the stock classes of mmdet and mmpretrain, whose checkpoints load.
+
+The stock classes differ in one place, which ``pool_unstrided`` chooses. Where
+they accept an argument and ignore it (mmdet: ``style``, ``deep_stem``,
+``avg_down``, ``zero_init_residual``; mmpretrain: ``drop_path_rate``), it acts
+here.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from mmcv.cnn import build_conv_layer, build_norm_layer
+from torch import Tensor, nn
+
+from mmattn.backbones.base import active_toolbox
+from mmattn.backbones.folding import fold_norm, fold_sequence
+from mmattn.backbones.residual_blocks import Bottleneck
+from mmattn.backbones.resnet import ResNet
+from mmattn.registry import MODELS
+
+
+class Bottle2neck(Bottleneck):
+    """A hierarchy of narrow 3x3 convolutions between two 1x1.
+
+    The first 1x1 convolution's output is split into ``scales`` subsets. All but
+    the last are convolved, each after the previous one's result was added; in
+    the first block of a stage nothing is added, and the last subset, which has
+    no convolution, is average-pooled to the others' size. The subsets are
+    concatenated and fused by the second 1x1 convolution.
+
+    Args:
+        scales: Number of subsets s, at least 2.
+        base_width: Channels w of a subset in the first stage, where a stage's
+            middle channels are ``base_channels``.
+        base_channels: See :class:`ResidualBlock`.
+        first: Whether the block is the first of its stage.
+        pool_unstrided: Whether a first block pools with stride 1 too.
+        options: Any other argument of :class:`ResidualBlock`.
+
+    Shape:
+        (N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ...).
+
+    Raises:
+        ValueError: If ``scales`` or ``base_width`` leaves nothing to convolve.
+    """
+
+    # Each 3x3 convolution has its own norm: nothing lies before "the" norm.
+    positions = ('after_conv1', 'after_conv2', 'after_conv3')
+    default_positions = {
+        'inner': 'after_conv2',
+        'before_norm': 'after_conv2',
+        'outer': 'after_conv3',
+    }
+
+    def __init__(
+        self,
+        *args,
+        scales: int = 4,
+        base_width: int = 26,
+        base_channels: int = 64,
+        first: bool = False,
+        pool_unstrided: bool = True,
+        **options,
+    ) -> None:
+        if not isinstance(scales, int) or scales < 2:
+            raise ValueError(f'scales must be an integer of at least 2, got {scales!r}')
+        self.scales = scales
+        self.width_ratio = base_width / base_channels
+        self.first = first
+        self.pool_unstrided = pool_unstrided
+        super().__init__(*args, base_channels=base_channels, **options)
+
+    def _make_layers(self, in_channels, stride, dilation, style, groups, dcn) -> None:
+        strides = self._strides(stride, style)
+        self.stride = strides[1]
+        self.width = int(self.mid_channels * self.width_ratio)
+        if self.width < 1:
+            raise ValueError(
+                f'base_width is too small: {self.mid_channels} middle channels times '
+                f'{self.width_ratio:g} leave a subset without channels'
+            )
+        self.mid_channels = self.width * self.scales
+        self.add_conv(
+            1, (in_channels, self.mid_channels), self.conv_cfg, kernel_size=1, stride=strides[0]
+        )
+        # Named as in the original and the toolboxes, GroupNorm or not.
+        self.convs, self.bns = nn.ModuleList(), nn.ModuleList()
+        for _ in range(self.scales - 1):
+            conv = dict(stride=self.stride, padding=dilation, dilation=dilation, groups=groups)
+            self.convs.append(
+                build_conv_layer(
+                    self._conv2_cfg(dcn), self.width, self.width, 3, bias=False, **conv
+                )
+            )
+            self.bns.append(build_norm_layer(self.norm_cfg, self.width)[1])
+        self.pool = nn.AvgPool2d(3, stride=self.stride, padding=1) if self._pools() else None
+        self.add_conv(3, (self.mid_channels, self.out_channels), self.conv_cfg, kernel_size=1)
+
+    def _pools(self) -> bool:
+        """Whether the subset without a convolution is pooled."""
+        return self.first and (self.pool_unstrided or self.stride > 1)
+
+    def _convolve(self, index: int, x: Tensor) -> Tensor:
+        return self.relu(self.bns[index](self.convs[index](x)))
+
+    def _hierarchy(self, subsets: Sequence[Tensor]) -> list[Tensor]:
+        """Results of all subsets, each (N, width, H, W), in the order of fusion."""
+        outs = []
+        for index, x in enumerate(subsets[:-1]):
+            if outs and not self.first:
+                x = x + outs[-1]
+            outs.append(self._convolve(index, x))
+        return [*outs, subsets[-1] if self.pool is None else self.pool(subsets[-1])]
+
+    def _residual(self, x: Tensor) -> Tensor:
+        out = self.relu(self.norm(1)(self.conv1(x)))
+        out = self.run_slots('after_conv1', out)
+        out = torch.cat(self._hierarchy(out.split(self.width, 1)), 1)
+        out = self.run_slots('after_conv2', out)
+        return self.run_slots('after_conv3', self.norm(3)(self.conv3(out)))
+
+    def fold_norms(self) -> None:
+        """Fold each norm into its convolution; attention stays as it is."""
+        fold_norm(self, 'conv1', self.norm1_name)
+        for index in range(len(self.convs)):
+            fold_norm(self, f'convs.{index}', f'bns.{index}')
+        fold_norm(self, 'conv3', self.norm3_name)
+        if self.downsample is not None:
+            fold_sequence(self.downsample)
+
+
+@MODELS.register_module()
+class Res2Net(ResNet):
+    """Res2Net-50 to 152 with any attention in any stage.
+
+    The paper's variants are (base_width, scales) = (26, 4), (14, 8), (26, 6),
+    (26, 8), (48, 2). v1b, the default as in the toolboxes, has
+    ``deep_stem=True, avg_down=True``; the paper's has both False.
+
+    Args:
+        depth: 50, 101 or 152.
+        scales: Subsets s of a block's middle channels.
+        base_width: Channels w of a subset in the first stage.
+        deep_stem: Three 3x3 convolutions in place of the 7x7.
+        avg_down: Average pooling before the shortcut's convolution.
+        pool_unstrided: Whether the first block of a stage with stride 1 pools
+            its last subset, which changes no size. The original and mmpretrain
+            do; mmdet does not. Default: as the active toolbox does. State it
+            where weights trained in one are used in the other.
+        deploy: Build the network without norms (see :meth:`switch_to_deploy`),
+            for the weights of one that was switched.
+        options: Any other argument of :class:`ResNet`. Positions of attention
+            are 'after_conv1', 'after_conv2' (on the concatenated subsets) and
+            'after_conv3' (after the fusion).
+
+    Shape:
+        (N, 3, H, W) -> a tuple of (N, 256 * 2**i, H / s_i, W / s_i), one per
+        entry i of ``out_indices``; s = 4, 8, 16, 32.
+
+    Raises:
+        KeyError: If the depth or an attention is unknown.
+        ValueError: If an argument does not fit the others.
+    """
+
+    arch_settings = {
+        depth: (Bottle2neck, blocks)
+        for depth, (_, blocks) in ResNet.arch_settings.items()
+        if depth >= 50
+    }
+
+    def __init__(
+        self,
+        depth: int,
+        scales: int = 4,
+        base_width: int = 26,
+        deep_stem: bool = True,
+        avg_down: bool = True,
+        pool_unstrided: bool | None = None,
+        deploy: bool = False,
+        **options,
+    ) -> None:
+        self.scales = scales
+        self.base_width = base_width
+        if pool_unstrided is None:
+            pool_unstrided = active_toolbox() != 'mmdet'
+        self.pool_unstrided = pool_unstrided
+        super().__init__(depth, deep_stem=deep_stem, avg_down=avg_down, **options)
+        if deploy:
+            self.switch_to_deploy()
+
+    def switch_to_deploy(self) -> None:
+        """Fold each norm into its convolution: faster, same outputs; attention stays.
+
+        Raises:
+            ValueError: If the norm layers are not BatchNorm.
+        """
+        if self.deep_stem:
+            fold_sequence(self.stem)
+        else:
+            fold_norm(self, 'conv1', self.norm1_name)
+        for name in self.res_layers:
+            for block in getattr(self, name):
+                block.fold_norms()
+
+    def _block_options(self, index: int) -> dict:
+        return dict(
+            scales=self.scales,
+            base_width=self.base_width,
+            first=index == 0,
+            pool_unstrided=self.pool_unstrided,
+        )
+
+
+@MODELS.register_module()
+class SERes2Net(Res2Net):
+    """Res2Net with squeeze and excitation (r = 16) after each block's fusion.
+
+    Args:
+        depth: 50, 101 or 152.
+        attention: As in :class:`ResNet`; None gives the plain Res2Net.
+        deploy: As in :class:`Res2Net`.
+        options: Any other argument of :class:`Res2Net`.
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        attention: dict | Sequence[dict] | None = {'type': 'SE'},  # noqa: B006 (only read)
+        deploy: bool = False,
+        **options,
+    ) -> None:
+        super().__init__(depth, attention=attention, deploy=deploy, **options)

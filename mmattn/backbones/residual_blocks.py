@@ -1,0 +1,209 @@
+"""Residual blocks with attention slots: BasicBlock and Bottleneck.
+
+Layers, names and order are those of the stock blocks of mmdet, mmseg and
+mmpretrain (which agree), so their checkpoints load and, without attention,
+outputs are equal bit for bit.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch.utils.checkpoint as cp
+from mmcv.cnn import build_conv_layer, build_norm_layer
+from mmcv.cnn.bricks import DropPath
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmattn.backbones.slots import AttentionBlock, AttentionCfg, PluginCfg
+
+
+class ResidualBlock(AttentionBlock, BaseModule):
+    """What BasicBlock and Bottleneck share.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        expansion: ``out_channels / mid_channels``.
+        stride: Stride of the block.
+        dilation: Dilation of its (first) 3x3 convolution.
+        downsample: Layers of the shortcut; None for the identity.
+        style: 'pytorch' puts a Bottleneck's stride on the 3x3 convolution,
+            'caffe' on the first 1x1.
+        with_cp: Recompute the block in the backward pass to save memory.
+        conv_cfg, norm_cfg: mmcv's configs of convolution and norm layers.
+        dcn: Config of a deformable 3x3 convolution (Bottleneck only).
+        drop_path_rate: Stochastic depth.
+        groups, width_per_group, base_channels: ResNeXt's grouped convolution.
+        attention, plugins: Checked entries, see ``slots``.
+        stage: Index of the stage, from 0.
+
+    Shape:
+        (N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ...).
+    """
+
+    expansion: int
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        expansion: int,
+        stride: int = 1,
+        dilation: int = 1,
+        downsample: nn.Module | None = None,
+        style: str = 'pytorch',
+        with_cp: bool = False,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        dcn: dict | None = None,
+        drop_path_rate: float = 0.0,
+        groups: int = 1,
+        width_per_group: int = 4,
+        base_channels: int = 64,
+        attention: Sequence[AttentionCfg] = (),
+        plugins: Sequence[PluginCfg] = (),
+        stage: int = 0,
+    ) -> None:
+        super().__init__()
+        self.out_channels = out_channels
+        self.with_cp = with_cp
+        self.norm_cfg = norm_cfg or dict(type='BN')
+        self.conv_cfg = conv_cfg
+        mid_channels = out_channels // expansion
+        if groups > 1:
+            mid_channels = math.floor(mid_channels * width_per_group / base_channels) * groups
+        self.mid_channels = mid_channels
+        self._make_layers(in_channels, stride, dilation, style, groups, dcn)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = downsample
+        self.drop_path = DropPath(drop_path_rate) if drop_path_rate > 1e-5 else nn.Identity()
+        self.add_slots(self.slot_channels(), attention, plugins, stage)
+
+    def _make_layers(self, in_channels, stride, dilation, style, groups, dcn) -> None:
+        raise NotImplementedError
+
+    def _residual(self, x: Tensor) -> Tensor:
+        """The residual branch, up to the addition."""
+        raise NotImplementedError
+
+    def add_conv(self, index: int, channels: tuple[int, int], cfg: dict | None, **conv) -> None:
+        """Add ``conv<index>`` and its norm, named as the toolboxes name them."""
+        self.add_module(f'conv{index}', build_conv_layer(cfg, *channels, bias=False, **conv))
+        name, norm = build_norm_layer(self.norm_cfg, channels[1], postfix=index)
+        setattr(self, f'norm{index}_name', name)
+        self.add_module(name, norm)
+
+    def norm(self, index: int) -> nn.Module:
+        return getattr(self, getattr(self, f'norm{index}_name'))
+
+    def forward(self, x: Tensor) -> Tensor:
+        def inner(x: Tensor) -> Tensor:
+            out = self._residual(x)
+            identity = x if self.downsample is None else self.downsample(x)
+            out = self.drop_path(out)
+            out += identity
+            return out
+
+        if self.with_cp and x.requires_grad:
+            out = cp.checkpoint(inner, x, use_reentrant=False)
+        else:
+            out = inner(x)
+        return self.relu(out)
+
+
+class BasicBlock(ResidualBlock):
+    """Two 3x3 convolutions; see :class:`ResidualBlock`."""
+
+    expansion = 1
+    positions = ('after_conv1', 'before_norm2', 'after_conv2')
+    default_positions = {
+        'inner': 'after_conv2',
+        'before_norm': 'after_conv2',
+        'outer': 'after_conv2',
+    }
+
+    def _make_layers(self, in_channels, stride, dilation, style, groups, dcn) -> None:
+        if dcn is not None:
+            raise ValueError('dcn needs a Bottleneck (depth 50, 101 or 152), not a BasicBlock')
+        if self.mid_channels != self.out_channels:
+            raise ValueError(
+                'a BasicBlock (depth 18 or 34) has neither an expansion nor groups; '
+                'use depth 50, 101 or 152'
+            )
+        self.add_conv(
+            1,
+            (in_channels, self.mid_channels),
+            self.conv_cfg,
+            kernel_size=3,
+            stride=stride,
+            padding=dilation,
+            dilation=dilation,
+        )
+        self.add_conv(
+            2, (self.mid_channels, self.out_channels), self.conv_cfg, kernel_size=3, padding=1
+        )
+
+    def slot_channels(self) -> dict[str, int]:
+        return dict.fromkeys(self.positions, self.out_channels)
+
+    def _residual(self, x: Tensor) -> Tensor:
+        out = self.relu(self.norm(1)(self.conv1(x)))
+        out = self.run_slots('after_conv1', out)
+        out = self.run_slots('before_norm2', self.conv2(out))
+        return self.run_slots('after_conv2', self.norm(2)(out))
+
+
+class Bottleneck(ResidualBlock):
+    """A 3x3 convolution between two 1x1; see :class:`ResidualBlock`."""
+
+    expansion = 4
+    positions = ('after_conv1', 'before_norm2', 'after_conv2', 'after_conv3')
+    default_positions = {
+        'inner': 'after_conv2',
+        'before_norm': 'before_norm2',
+        'outer': 'after_conv3',
+    }
+
+    def _make_layers(self, in_channels, stride, dilation, style, groups, dcn) -> None:
+        strides = self._strides(stride, style)
+        mid = self.mid_channels
+        self.add_conv(1, (in_channels, mid), self.conv_cfg, kernel_size=1, stride=strides[0])
+        self.add_conv(
+            2,
+            (mid, mid),
+            self._conv2_cfg(dcn),
+            kernel_size=3,
+            stride=strides[1],
+            padding=dilation,
+            dilation=dilation,
+            groups=groups,
+        )
+        self.add_conv(3, (mid, self.out_channels), self.conv_cfg, kernel_size=1)
+
+    def _strides(self, stride: int, style: str) -> tuple[int, int]:
+        """Strides of the first 1x1 and of the 3x3 convolution."""
+        if style not in ('pytorch', 'caffe'):
+            raise ValueError(f"style must be 'pytorch' or 'caffe', got {style!r}")
+        return (1, stride) if style == 'pytorch' else (stride, 1)
+
+    def _conv2_cfg(self, dcn: dict | None) -> dict | None:
+        """Config of the 3x3 convolution: ``dcn`` unless that asks for the plain one."""
+        if dcn is None or dcn.get('fallback_on_stride', False):
+            return self.conv_cfg
+        if self.conv_cfg is not None:
+            raise ValueError(f'conv_cfg must be None with dcn, got {self.conv_cfg!r}')
+        import mmcv.ops  # noqa: F401  (registers DCN and DCNv2)
+
+        return {key: value for key, value in dcn.items() if key != 'fallback_on_stride'}
+
+    def slot_channels(self) -> dict[str, int]:
+        channels = dict.fromkeys(self.positions, self.mid_channels)
+        return {**channels, 'after_conv3': self.out_channels}
+
+    def _residual(self, x: Tensor) -> Tensor:
+        out = self.relu(self.norm(1)(self.conv1(x)))
+        out = self.run_slots('after_conv1', out)
+        out = self.run_slots('before_norm2', self.conv2(out))
+        out = self.relu(self.norm(2)(out))
+        out = self.run_slots('after_conv2', out)
+        return self.run_slots('after_conv3', self.norm(3)(self.conv3(out)))

@@ -1,0 +1,266 @@
+"""The one place that turns ``attention`` configs into modules in named slots.
+
+A block has positions (``after_conv2``, ...). An attention at a position is a
+submodule ``attn_<position>``, a second one ``attn_<position>_1``: never part of
+an ``nn.Sequential``, so that no stock key shifts.
+"""
+
+import copy
+import difflib
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from mmcv.cnn import build_plugin_layer
+from torch import Tensor, nn
+
+from mmattn.attention import Attention
+from mmattn.registry import MODELS
+
+
+class AttentionCfg(NamedTuple):
+    """One checked entry of ``attention``."""
+
+    cls: type[Attention]
+    arguments: dict[str, Any]
+    position: str
+    stages: tuple[bool, ...]
+
+
+class PluginCfg(NamedTuple):
+    """One checked entry of ``plugins``, mmdet's way to write the same."""
+
+    cfg: dict[str, Any]
+    position: str
+    stages: tuple[bool, ...]
+
+
+class AttentionBlock:
+    """Mixin of blocks: holds the slots and runs what is in them.
+
+    A block sets ``default_positions`` (placement of the paper -> position) and
+    ``positions`` (all valid ones), calls :meth:`add_slots` at the end of its
+    constructor (or is made of a stock block by :meth:`adopt`) and :meth:`run_slots`
+    at each position of its forward pass.
+    """
+
+    positions: tuple[str, ...]
+    default_positions: Mapping[str, str]
+    # Ends the names of plugins that give none, where mmdet's name is taken.
+    plugin_postfix = ''
+
+    def add_slots(
+        self,
+        channels: Mapping[str, int],
+        attention: Iterable[AttentionCfg] = (),
+        plugins: Iterable[PluginCfg] = (),
+        stage: int = 0,
+        level: int | None = None,
+    ) -> None:
+        """Build the modules of this block.
+
+        Args:
+            channels: Channels of the features at each position.
+            attention: Checked entries of ``attention``.
+            plugins: Checked entries of ``plugins``.
+            stage: Index of the block's stage, from 0.
+            level: What attention with defaults per stage takes for the stage: 0 at
+                a quarter of the image's size, 1 at an eighth, ...; default the stage.
+        """
+        level = stage if level is None else level
+        self.slots: dict[str, list[str]] = {}
+        for position, cls, arguments in (
+            (cfg.position, cfg.cls, cfg.arguments) for cfg in attention if cfg.stages[stage]
+        ):
+            taken = [name for name in self.slots.get(position, []) if name.startswith('attn_')]
+            name = f'attn_{position}' + (f'_{len(taken)}' if taken else '')
+            arguments = {**cls.slot_defaults(level), **arguments}
+            try:
+                module = cls(channels[position], **arguments)
+            except ValueError as error:
+                raise ValueError(f'attention at {position} of stage {stage}: {error}') from error
+            self._fill_slot(position, name, module)
+        for plugin in plugins:
+            if plugin.stages[stage]:
+                cfg = copy.deepcopy(plugin.cfg)
+                postfix = cfg.pop('postfix', self.plugin_postfix)
+                name, module = build_plugin_layer(
+                    cfg, in_channels=channels[plugin.position], postfix=postfix
+                )
+                self._fill_slot(plugin.position, name, module)
+
+    def slot_channels(self) -> Mapping[str, int]:
+        """Channels of the features at each position."""
+        raise NotImplementedError
+
+    @classmethod
+    def adopt(cls, block: nn.Module, **slots) -> None:
+        """Turn a stock block into this class, and add its slots.
+
+        For stock backbones that give no choice of their blocks' class. As torch's
+        lazy modules do, the block changes its class: keys and weights stay.
+
+        Args:
+            block: A block of the stock class that this one inherits from.
+            slots: Arguments of :meth:`add_slots` other than the channels.
+        """
+        block.__class__ = cls
+        block.add_slots(block.slot_channels(), **slots)
+
+    def _fill_slot(self, position: str, name: str, module: nn.Module) -> None:
+        if hasattr(self, name):
+            raise ValueError(
+                f'two modules of one block are called {name!r}; give the second plugin another '
+                f"name with dict(cfg=dict(..., postfix='_1'))"
+            )
+        self.add_module(name, module)
+        self.slots.setdefault(position, []).append(name)
+
+    def run_slots(self, position: str, x: Tensor) -> Tensor:
+        for name in self.slots.get(position, ()):
+            x = getattr(self, name)(x)
+        return x
+
+
+def parse_attention(
+    attention: dict | Sequence[dict] | None, num_stages: int, block: type[AttentionBlock]
+) -> list[AttentionCfg]:
+    """Check the ``attention`` argument of a backbone before anything is built.
+
+    Args:
+        attention: None, a dict with ``type``, the attention's arguments and
+            optionally ``position`` and ``stages``, or a list of such dicts.
+        num_stages: Stages of the backbone.
+        block: The class of its blocks.
+
+    Returns:
+        One entry per dict; the input is not changed.
+
+    Raises:
+        TypeError: If ``attention`` is something else, or has an argument that
+            the attention does not take.
+        KeyError: If ``type`` is not a registered attention.
+        ValueError: If ``position`` or ``stages`` does not fit the backbone.
+    """
+    if attention is None:
+        return []
+    entries = [attention] if isinstance(attention, Mapping) else attention
+    if isinstance(entries, str) or not isinstance(entries, Sequence):
+        raise TypeError(
+            f"attention must be None, a dict such as dict(type='SCSA') or a list of dicts, "
+            f'got {attention!r}'
+        )
+    return [_parse_entry(entry, num_stages, block) for entry in entries]
+
+
+def _parse_entry(entry: dict, num_stages: int, block: type[AttentionBlock]) -> AttentionCfg:
+    if not isinstance(entry, Mapping) or 'type' not in entry:
+        raise TypeError(
+            f"each attention must be a dict with a 'type', one of {', '.join(attention_names())}; "
+            f'got {entry!r}'
+        )
+    arguments = copy.deepcopy(dict(entry))
+    # Stamped by MMEngine on configs that are inherited from another package.
+    arguments.pop('_scope_', None)
+    cls = find_attention(arguments.pop('type'))
+    position = arguments.pop('position', None)
+    if position is None:
+        position = block.default_positions[cls.placement]
+    stages = arguments.pop('stages', None)
+    known = [name for name in inspect.signature(cls).parameters if name != 'in_channels']
+    for name in arguments:
+        if name not in known:
+            raise TypeError(
+                f'{cls.__name__} takes no argument {name!r}; valid: '
+                f'{", ".join([*known, "position", "stages"])}'
+            )
+    return AttentionCfg(
+        cls, arguments, check_position(position, block), check_stages(stages, num_stages)
+    )
+
+
+def parse_plugins(
+    plugins: Sequence[dict] | None, num_stages: int, block: type[AttentionBlock]
+) -> list[PluginCfg]:
+    """Check mmdet's ``plugins``: dicts with ``cfg``, ``position`` and ``stages``.
+
+    Raises:
+        TypeError: If an entry is not a dict with ``cfg`` and ``position``.
+        ValueError: If ``position`` or ``stages`` does not fit the backbone.
+    """
+    parsed = []
+    for entry in plugins or ():
+        if not isinstance(entry, Mapping) or 'cfg' not in entry or 'position' not in entry:
+            raise TypeError(f"each plugin must be a dict with 'cfg' and 'position', got {entry!r}")
+        unknown = set(entry) - {'cfg', 'position', 'stages', '_scope_'}
+        if unknown:
+            raise TypeError(
+                f'a plugin takes no key {", ".join(map(repr, sorted(unknown)))}; '
+                f'valid: cfg, position, stages'
+            )
+        parsed.append(
+            PluginCfg(
+                dict(entry['cfg']),
+                check_position(entry['position'], block),
+                check_stages(entry.get('stages'), num_stages),
+            )
+        )
+    return parsed
+
+
+def attention_names() -> list[str]:
+    """Names of all registered attentions, sorted."""
+    MODELS.import_from_location()
+    return sorted(
+        name
+        for name, cls in MODELS.imported.items()
+        if isinstance(cls, type) and issubclass(cls, Attention)
+    )
+
+
+def find_attention(kind: str | type) -> type[Attention]:
+    """The attention class of a ``type``: 'SCSA', 'mmattn.SCSA' or the class.
+
+    It is looked up in mmattn's own registry whatever the default scope.
+
+    Raises:
+        KeyError: If there is none of this name; the valid ones are named.
+    """
+    cls = kind
+    if isinstance(kind, str):
+        # A name with dots can be the full path of a class of the user's own.
+        cls = MODELS.get(kind) if '.' in kind else MODELS.imported.get(kind)
+        if cls is None and kind not in attention_names():
+            near = difflib.get_close_matches(kind, attention_names(), 1, 0.4)
+            hint = f' (did you mean {near[0]}?)' if near else ''
+            raise KeyError(
+                f'unknown attention {kind!r}{hint}; valid: {", ".join(attention_names())}'
+            )
+        cls = cls or MODELS.imported[kind]
+    if not (isinstance(cls, type) and issubclass(cls, Attention)):
+        raise KeyError(f'{kind!r} is not an attention; valid: {", ".join(attention_names())}')
+    return cls
+
+
+def check_position(position: str, block: type[AttentionBlock]) -> str:
+    if position not in block.positions:
+        raise ValueError(
+            f'unknown position {position!r} in a {block.__name__}; '
+            f'valid: {", ".join(block.positions)}'
+        )
+    return position
+
+
+def check_stages(stages: Sequence[bool] | None, num_stages: int) -> tuple[bool, ...]:
+    if stages is None:
+        return (True,) * num_stages
+    if (
+        isinstance(stages, str)
+        or not isinstance(stages, Sequence)
+        or len(stages) != num_stages
+        or any(not isinstance(flag, bool) for flag in stages)
+    ):
+        raise ValueError(
+            f'stages must be {num_stages} bools, one per stage of the backbone, got {stages!r}'
+        )
+    return tuple(stages)

@@ -1,0 +1,292 @@
+"""Swin Transformer with attention after its window attention.
+
+Paper: Swin Transformer: Hierarchical Vision Transformer using Shifted Windows,
+ICCV 2021, arXiv:2103.14030.
+
+mmpretrain's network and key names, with the arguments of mmdet and mmseg besides.
+Checkpoints of the three and of microsoft/Swin-Transformer load.
+
+Deviations from the stock classes: maps below a window are padded instead of
+refused (mmpretrain), absolute position embeddings follow the image's size
+(mmdet, mmseg), and relative position biases of another window size are resized
+bicubically, as in mmdet (mmpretrain calls a function that SciPy has removed).
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch.utils.checkpoint as cp
+from mmpretrain.models.backbones.swin_transformer import SwinBlock as StockBlock
+from mmpretrain.models.backbones.swin_transformer import SwinTransformer as StockSwin
+from mmpretrain.models.utils import ShiftWindowMSA as StockWindowAttention
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmattn.backbones.base import (
+    AttentionBackbone,
+    active_toolbox,
+    check_stage_numbers,
+    init_config,
+)
+from mmattn.backbones.slots import AttentionBlock, parse_attention, parse_plugins
+from mmattn.backbones.swin_checkpoints import convert_microsoft, resize_bias_tables
+from mmattn.backbones.swin_options import image_size, stage_options, swin_arch
+from mmattn.registry import MODELS
+
+LAYER_NORM, GELU = dict(type='LN'), dict(type='GELU')
+# How mmdet and mmseg initialise; mmpretrain leaves it to torch and the model's init_cfg.
+DENSE_INIT = [
+    dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.0),
+    dict(type='Constant', layer='LayerNorm', val=1.0, bias=0.0),
+]
+
+
+class ShiftWindowMSA(StockWindowAttention):
+    """mmpretrain's (shifted) window attention on maps of any size."""
+
+    def forward(self, query: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+        height, width = hw_shape
+        if self.pad_small_map or min(hw_shape) >= self.window_size:
+            return super().forward(query, hw_shape)
+        # One window in the small direction; the stock module does not shift then.
+        padded = max(height, self.window_size), max(width, self.window_size)
+        query = query.unflatten(1, (height, width))
+        query = F.pad(query, (0, 0, 0, padded[1] - width, 0, padded[0] - height))
+        out = super().forward(query.flatten(1, 2), padded).unflatten(1, padded)
+        return out[:, :height, :width].flatten(1, 2)
+
+
+class SwinBlock(AttentionBlock, StockBlock):
+    """mmpretrain's Swin block with attention between window attention and addition.
+
+    The papers do not say where a convolutional attention belongs in a Swin
+    block; this is this project's choice, for SimAM ('before_norm') too. The
+    tokens become a map (N, C, H, W) and back.
+    """
+
+    positions = ('after_attn',)
+    default_positions = dict.fromkeys(('inner', 'before_norm', 'outer'), 'after_attn')
+    # Its window attention is called attn already.
+    plugin_postfix = '_plugin'
+
+    def slot_channels(self) -> dict[str, int]:
+        return {'after_attn': self.attn.w_msa.embed_dims}
+
+    def add_slots(self, *args, **options) -> None:
+        super().add_slots(*args, **options)
+        self.attn.__class__ = ShiftWindowMSA
+        # Attention sees what stochastic depth does not drop.
+        self.drop_path, self.attn.drop = self.attn.drop, nn.Identity()
+
+    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+        def inner(x: Tensor) -> Tensor:
+            out = self.attn(self.norm1(x), hw_shape)  # (N, H W, C)
+            if self.slots:
+                out = out.transpose(1, 2).unflatten(2, hw_shape)
+                out = self.run_slots('after_attn', out).flatten(2).transpose(1, 2)
+            x = x + self.drop_path(out)
+            return self.ffn(self.norm2(x), identity=x)
+
+        if self.with_cp and x.requires_grad:
+            return cp.checkpoint(inner, x, use_reentrant=False)
+        return inner(x)
+
+
+@MODELS.register_module()
+class SwinTransformer(AttentionBackbone, StockSwin):
+    """Swin-T, S, B and L with any attention in any of the stages, for any image size.
+
+    It takes mmpretrain's arguments and mmdet's and mmseg's. Where the toolboxes
+    differ, the active ``default_scope`` decides (mmpretrain's without one).
+
+    Args:
+        arch: 'tiny', 'small', 'base', 'large' (or their first letter), or a dict
+            with ``embed_dims``, ``depths`` and ``num_heads``; default 'tiny'.
+        img_size: Common size of the images, for absolute position embeddings.
+        patch_size: Side of a patch.
+        in_channels: Channels of the image.
+        window_size: Side of the windows.
+        drop_rate: Dropout of the embedding; in mmdet and mmseg of the projections
+            and the feed-forward layers as well.
+        drop_path_rate: Stochastic depth, growing linearly to this rate.
+        out_indices: Stages whose outputs are returned; default (3,), in mmdet and
+            mmseg (0, 1, 2, 3).
+        out_after_downsample: Return a stage's output after its patch merging.
+        use_abs_pos_embed: Add absolute position embeddings.
+        interpolate_mode: How these are resized to the image's size.
+        with_cp: Recompute blocks in the backward pass to save memory.
+        frozen_stages: -1 freezes nothing. In mmpretrain 0 freezes the patch
+            embedding and the first stage, 1 the second one as well, ...; in mmdet
+            and mmseg 0 the patch embedding only, 1 the first stage, ...
+            Attention keeps training.
+        norm_eval: Keep stock BatchNorm layers in eval mode.
+        pad_small_map: Shift the windows also on maps of their size and below;
+            default False, in mmdet and mmseg True.
+        norm_cfg: Config of the outputs' norm layers; in mmdet and mmseg of all.
+        stage_cfgs: mmpretrain's further options of all stages or, in a list, of
+            each; they win over what the arguments below say.
+        patch_cfg: mmpretrain's further options of the patch embedding.
+        init_cfg: MMEngine's initialisation config.
+        pretrain_img_size: mmdet's name of ``img_size``.
+        embed_dims, depths, num_heads: mmdet's way to write ``arch``: channels of
+            the first stage, blocks and heads of each stage.
+        mlp_ratio: Hidden over outer channels of the feed-forward layers.
+        strides: Strides of the patch embedding and of each patch merging.
+        qkv_bias: Whether query, key and value have biases.
+        qk_scale: Factor of the attention's logits; default head channels^-0.5.
+        patch_norm: Whether patch embedding and merging have norm layers.
+        attn_drop_rate: Dropout of the window attention's weights.
+        act_cfg: Config of the activations.
+        convert_weights: Convert checkpoints of microsoft/Swin-Transformer, which
+            are known by their key names; with False they are refused.
+        pretrained: Path of a checkpoint (old way to write ``init_cfg``).
+        plugins: mmdet's plugins: dicts with ``cfg``, ``position``, ``stages``.
+        attention: None, a dict or a list of dicts: ``type`` (a registered
+            attention), its arguments, and optionally ``position`` ('after_attn',
+            the only one) and ``stages`` (a bool per stage).
+        freeze_attention: Let ``frozen_stages`` and ``norm_eval`` apply to
+            attention as well.
+
+    Shape:
+        (N, in_channels, H, W), any H, W >= 1 -> a tuple with one
+        (N, C_i, H / s_i, W / s_i) per entry of ``out_indices``; s = 4, 8, 16, 32,
+        rounded up, and C_i = embed_dims * 2^i.
+
+    Raises:
+        KeyError: If the arch or an attention is unknown.
+        ValueError: If arguments contradict each other or do not fit the arch.
+    """
+
+    def __init__(
+        self,
+        arch: str | dict | None = None,
+        img_size: int | tuple[int, int] | None = None,
+        patch_size: int = 4,
+        in_channels: int = 3,
+        window_size: int = 7,
+        drop_rate: float = 0.0,
+        drop_path_rate: float = 0.1,
+        out_indices: Sequence[int] | None = None,
+        out_after_downsample: bool = False,
+        use_abs_pos_embed: bool = False,
+        interpolate_mode: str = 'bicubic',
+        with_cp: bool = False,
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        pad_small_map: bool | None = None,
+        norm_cfg: dict | None = LAYER_NORM,
+        stage_cfgs: dict | Sequence[dict] | None = None,
+        patch_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+        pretrain_img_size: int | tuple[int, int] | None = None,
+        embed_dims: int | None = None,
+        depths: Sequence[int] | None = None,
+        num_heads: Sequence[int] | None = None,
+        mlp_ratio: float = 4.0,
+        strides: Sequence[int] | None = None,
+        qkv_bias: bool = True,
+        qk_scale: float | None = None,
+        patch_norm: bool = True,
+        attn_drop_rate: float = 0.0,
+        act_cfg: dict = GELU,
+        convert_weights: bool = True,
+        pretrained: str | None = None,
+        plugins: Sequence[dict] | None = None,
+        attention: dict | Sequence[dict] | None = None,
+        freeze_attention: bool = False,
+    ) -> None:
+        toolbox = active_toolbox()
+        dense = toolbox != 'mmpretrain'
+        arch = swin_arch(arch, embed_dims, depths, num_heads)
+        num_stages = len(arch['depths'])
+        if out_indices is None:
+            out_indices = tuple(range(num_stages)) if dense else (num_stages - 1,)
+        check_stage_numbers('out_indices', out_indices, 0, num_stages - 1)
+        # Stages that mmpretrain freezes together with the patch embedding.
+        self.frozen_with_stem = 0 if dense else 1
+        most_frozen = num_stages - self.frozen_with_stem
+        check_stage_numbers('frozen_stages', (frozen_stages,), -1, most_frozen)
+        slots = dict(
+            attention=parse_attention(attention, num_stages, SwinBlock),
+            plugins=parse_plugins(plugins, num_stages, SwinBlock),
+        )
+        inner_norm = (norm_cfg if dense else None) or LAYER_NORM
+        stem_norm = inner_norm if patch_norm else None
+        projection_drop = drop_rate if dense else 0.0
+        options = dict(
+            block_cfgs=dict(
+                ffn_ratio=mlp_ratio,
+                norm_cfg=inner_norm,
+                attn_cfgs=dict(
+                    qkv_bias=qkv_bias,
+                    qk_scale=qk_scale,
+                    attn_drop=attn_drop_rate,
+                    proj_drop=projection_drop,
+                ),
+                ffn_cfgs=dict(ffn_drop=projection_drop, act_cfg=act_cfg),
+            ),
+            downsample_cfg=dict(norm_cfg=stem_norm),
+        )
+        super().__init__(
+            arch=arch,
+            img_size=image_size(img_size, pretrain_img_size),
+            patch_size=patch_size,
+            in_channels=in_channels,
+            window_size=window_size,
+            drop_rate=drop_rate,
+            drop_path_rate=drop_path_rate,
+            out_indices=tuple(out_indices),
+            out_after_downsample=out_after_downsample,
+            use_abs_pos_embed=use_abs_pos_embed,
+            interpolate_mode=interpolate_mode,
+            with_cp=with_cp,
+            frozen_stages=frozen_stages,
+            norm_eval=norm_eval,
+            pad_small_map=dense if pad_small_map is None else pad_small_map,
+            norm_cfg=norm_cfg,
+            stage_cfgs=stage_options(options, stage_cfgs, strides, patch_size, num_stages),
+            patch_cfg={'norm_cfg': stem_norm, **(patch_cfg or {})},
+            init_cfg=init_config(init_cfg, pretrained, DENSE_INIT if dense else None),
+        )
+        self.convert_weights = convert_weights
+        for stage, (sequence, heads) in enumerate(zip(self.stages, self.num_heads, strict=True)):
+            if sequence.embed_dims % heads:
+                raise ValueError(
+                    f'num_heads={self.num_heads}: {heads} does not divide the '
+                    f'{sequence.embed_dims} channels of stage {stage}'
+                )
+            for block in sequence.blocks:
+                SwinBlock.adopt(block, stage=stage, **slots)
+        self.freeze_attention = freeze_attention
+        self.freeze()
+
+    def foreign_keys(self, names: set[str]) -> dict[str, str]:
+        """Old and foreign names; mmdet and mmseg load whole models into this backbone."""
+        return {
+            'backbone.': '',
+            'norm.': f'norm{len(self.depths) - 1}.',
+            'patch_embed.proj.': 'patch_embed.projection.',
+        }
+
+    def convert_checkpoint(self, state_dict: dict, prefix: str) -> None:
+        if self.convert_weights:
+            convert_microsoft(state_dict, prefix)
+        if self.use_abs_pos_embed:
+            self._prepare_abs_pos_embed(state_dict, prefix)
+        resize_bias_tables(state_dict, prefix, self.state_dict())
+
+    def _prepare_relative_position_bias_table(self, *_) -> None:
+        """The stock hook; :meth:`convert_checkpoint` does it, with all names replaced."""
+
+    def frozen_modules(self) -> Iterator[nn.Module]:
+        if self.frozen_stages >= 0:
+            yield self.patch_embed
+            yield self.drop_after_pos
+            for stage in range(self.frozen_stages + self.frozen_with_stem):
+                yield self.stages[stage]
+                if stage in self.out_indices:
+                    yield getattr(self, f'norm{stage}')
+
+    def freeze(self) -> None:
+        super().freeze()
+        if self.use_abs_pos_embed and self.frozen_stages >= 0:
+            self.absolute_pos_embed.requires_grad = False
