@@ -1,0 +1,24 @@
+"""Command lines' work: configs, data paths, machine, training and testing.
+
+``train`` and ``test`` are imported from their own modules
+(:mod:`mmattn.engine.train`, :mod:`mmattn.engine.test`).
+"""
+
+from mmattn.engine.channels_last import ChannelsLastHook
+from mmattn.engine.data_check import check_data
+from mmattn.engine.data_root import set_data_root
+from mmattn.engine.errors import Interrupted, UserError
+from mmattn.engine.hooks import NonFiniteLossHook
+from mmattn.engine.machine import adapt_to_machine
+from mmattn.engine.resume import find_resumable
+
+__all__ = [
+    'ChannelsLastHook',
+    'Interrupted',
+    'NonFiniteLossHook',
+    'UserError',
+    'adapt_to_machine',
+    'check_data',
+    'find_resumable',
+    'set_data_root',
+]

@@ -1,0 +1,112 @@
+"""What a run ends with: one table."""
+
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+# In the work dir of a run that came to its end.
+SUMMARY_FILE = 'summary.json'
+TASKS = {'mmdet': 'detection', 'mmseg': 'segmentation', 'mmpretrain': 'classification'}
+
+
+@dataclass
+class RunSummary:
+    """Outcome of a training or test run; metrics as the evaluators name them."""
+
+    config: str
+    task: str
+    attention: str
+    work_dir: str
+    seconds: float
+    progress: str = ''
+    metrics: dict[str, float] = field(default_factory=dict)
+    best_metric: str | None = None
+    best_score: float | None = None
+    best_checkpoint: str | None = None
+    last_checkpoint: str | None = None
+    first_iteration_seconds: float | None = None
+
+
+def describe_task(cfg: Config) -> str:
+    """Name the task of a config's toolbox, e.g. 'detection (mmdet)'."""
+    scope = cfg.get('default_scope') or 'mmengine'
+    return f'{TASKS[scope]} ({scope})' if scope in TASKS else scope
+
+
+def describe_attention(cfg: Config) -> str:
+    """Name the attention of a config's backbone, e.g. 'SCSA' or 'SE (stages 3, 4)'."""
+    model = cfg.get('model') or {}
+    # wrappers (distillers, test-time augmentation, multi-branch detectors) hold the model inside
+    for key in ('module', 'detector', 'architecture'):
+        model = model.get(key) or model if isinstance(model.get(key), dict) else model
+    backbone = model.get('backbone') or {}
+    entries = backbone.get('attention') or []
+    entries = [entries] if isinstance(entries, dict) else list(entries)
+    names = [_one(entry) for entry in entries]
+    names += [_one(plugin, plugin.get('cfg', {})) for plugin in backbone.get('plugins') or []]
+    return ' + '.join(names) or 'none'
+
+
+def _one(entry: dict, cfg: dict | None = None) -> str:
+    kind = (entry if cfg is None else cfg).get('type', '?')
+    name = kind if isinstance(kind, str) else kind.__name__
+    extra = []
+    if entry.get('position'):
+        extra.append(entry['position'])
+    if entry.get('stages'):
+        extra.append(
+            'stages ' + ', '.join(str(i + 1) for i, on in enumerate(entry['stages']) if on)
+        )
+    return name + (f' ({"; ".join(extra)})' if extra else '')
+
+
+def describe_seconds(seconds: float) -> str:
+    """Write a duration as people do: '42 s', '3 min 20 s', '2 h 05 min'."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f'{minutes // 60} h {minutes % 60:02d} min'
+    return f'{minutes} min {rest:02d} s' if minutes else f'{rest} s'
+
+
+def write_summary(summary: RunSummary) -> None:
+    """Write the outcome as json into the work dir; the file is whole or not there."""
+    path = Path(summary.work_dir, SUMMARY_FILE)
+    part = path.with_name(f'.{path.name}.part')
+    part.write_text(json.dumps(asdict(summary), indent=1, default=float) + '\n', encoding='utf-8')
+    os.replace(part, path)
+
+
+def print_summary(summary: RunSummary, title: str) -> None:
+    """Print the table to standard output."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify='left', show_header=False)
+    table.add_column(style='bold', no_wrap=True)
+    table.add_column(overflow='fold')
+    table.add_row('config', summary.config)
+    table.add_row('task', summary.task)
+    table.add_row('attention', summary.attention)
+    if summary.progress:
+        table.add_row('trained', summary.progress)
+    for name, value in summary.metrics.items():
+        table.add_row(name, _number(value), style='bold' if name == summary.best_metric else None)
+    if summary.best_score is not None:
+        table.add_row(f'best {summary.best_metric}', _number(summary.best_score))
+    if summary.best_checkpoint:
+        table.add_row('best checkpoint', summary.best_checkpoint)
+    if summary.last_checkpoint and summary.last_checkpoint != summary.best_checkpoint:
+        table.add_row('last checkpoint', summary.last_checkpoint)
+    table.add_row('work dir', summary.work_dir)
+    table.add_row('time', describe_seconds(summary.seconds))
+    # in a log file or pipe paths stay on one line, to be copied
+    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def _number(value: Any) -> str:
+    return f'{value:.4g}' if isinstance(value, float) else str(value)
