@@ -1,0 +1,146 @@
+"""Parameters and multiply-adds of any config, part by part.
+
+The model runs on torch's meta device: no arithmetic, so that a detector at full size takes
+seconds. Operators that only exist on real data (RoIAlign, NMS)
+do no multiply-adds that anyone counts; the heads behind them get as many regions as the
+config lets pass.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+from torch import Tensor, nn
+
+from mmattn.analysis.operators import ATTENTION, OperationCounter, count
+from mmattn.attention import Attention
+from mmattn.engine.errors import UserError
+
+# Height and width when none is given, by toolbox, as the papers' tables have them.
+DEFAULT_SIZES = {'mmpretrain': (224, 224), 'mmdet': (800, 1280), 'mmseg': (512, 2048)}
+MASK_REGIONS = 100
+
+
+@dataclass
+class Complexity:
+    """Counts of a model for one image.
+
+    Attributes:
+        params: Parameters without auxiliary heads, which only train.
+        auxiliary_params: Parameters of the auxiliary heads.
+        attention_params: Parameters of the attentions; part of ``params``.
+        flops: Multiply-adds as mmengine counts them.
+        left_out: Operator -> operations that mmengine's count leaves out.
+        parts: Part of the model -> its (params, flops).
+        size: Height and width of the input.
+    """
+
+    params: int = 0
+    auxiliary_params: int = 0
+    attention_params: int = 0
+    flops: int = 0
+    left_out: Counter = field(default_factory=Counter)
+    parts: dict[str, tuple[int, int]] = field(default_factory=dict)
+    size: tuple[int, int] = (0, 0)
+
+    @property
+    def left_out_products(self) -> int:
+        """Multiply-adds of fused attention."""
+        return self.left_out[ATTENTION]
+
+    @property
+    def left_out_elementwise(self) -> int:
+        """Elementwise operations, softmax and poolings."""
+        return self.left_out.total() - self.left_out_products
+
+
+def measure(cfg: Config, size: tuple[int, int] | None = None) -> Complexity:
+    """Count the parameters and multiply-adds of a config's model.
+
+    Args:
+        cfg: A config of mmdet, mmseg or mmpretrain.
+        size: Height and width of the input; default 224 x 224 for classifiers, 800 x 1280
+            for detectors, 512 x 2048 for segmentation.
+
+    Raises:
+        UserError: If the config belongs to none of the toolboxes.
+    """
+    scope = cfg.get('default_scope')
+    if scope not in DEFAULT_SIZES:
+        raise UserError(
+            f'default_scope={scope!r}: cannot tell what to measure; '
+            f'valid: {", ".join(DEFAULT_SIZES)}'
+        )
+    result = Complexity(size=tuple(size or default_size(cfg)))
+    with DefaultScope.overwrite_default_scope(scope), torch.no_grad():
+        # Moved, not built there: a Swin Transformer reads numbers off a tensor while it is built.
+        model = MODELS.build(_on_a_cpu(cfg).model).eval().to('meta')
+        # by identity: SCSA is an attention that holds two
+        in_attention = {
+            id(p): p.numel()
+            for module in model.modules()
+            if isinstance(module, Attention)
+            for p in module.parameters()
+        }
+        result.attention_params = sum(in_attention.values())
+        image = torch.zeros(1, 3, *result.size, device='meta')
+        for name, module, counter in _count_parts(model, cfg, image):
+            params = sum(p.numel() for p in module.parameters())
+            before = result.parts.get(name, (0, 0))
+            result.parts[name] = (before[0] + params, before[1] + counter.flops)
+            result.flops += counter.flops
+            result.left_out.update(counter.left_out)
+    auxiliary = getattr(model, 'auxiliary_head', None)
+    if auxiliary is not None:
+        result.auxiliary_params = sum(p.numel() for p in auxiliary.parameters())
+    result.params = sum(p.numel() for p in model.parameters()) - result.auxiliary_params
+    return result
+
+
+def default_size(cfg: Config) -> tuple[int, int]:
+    """Height and width the papers' tables count a config at; CIFAR's images are 32 x 32."""
+    dataset = str((cfg.get('train_dataloader') or {}).get('dataset', {}).get('type', ''))
+    return (32, 32) if 'CIFAR' in dataset else DEFAULT_SIZES[cfg.default_scope]
+
+
+def _on_a_cpu(cfg: Config) -> Config:
+    """SyncBN has the parameters of BN, but builds on a GPU only."""
+    return Config.fromstring(cfg.pretty_text.replace('SyncBN', 'BN'), '.py')
+
+
+def _count_parts(
+    model: nn.Module, cfg: Config, image: Tensor
+) -> Iterator[tuple[str, nn.Module, OperationCounter]]:
+    """Run each part of a model on the output of the one before."""
+    features, counter = count(model.backbone, image)
+    yield 'backbone', model.backbone, counter
+    if getattr(model, 'neck', None) is not None:
+        features, counter = count(model.neck, features)
+        yield 'neck', model.neck, counter
+    # Segmentation, a two-stage detector, a one-stage detector, or a classifier.
+    for name in ('decode_head', 'rpn_head', 'bbox_head', 'head'):
+        head = getattr(model, name, None)
+        if head is not None:
+            yield name, head, count(head, features)[1]
+    if getattr(model, 'roi_head', None) is not None:
+        yield from _count_regions(model.roi_head, cfg)
+
+
+def _count_regions(
+    roi_head: nn.Module, cfg: Config
+) -> Iterator[tuple[str, nn.Module, OperationCounter]]:
+    regions = cfg.model.test_cfg.rpn.max_per_img
+    for kind, number in (('bbox', regions), ('mask', MASK_REGIONS)):
+        heads = getattr(roi_head, f'{kind}_head', None)
+        extractors = getattr(roi_head, f'{kind}_roi_extractor', None)
+        if heads is None:
+            continue
+        if not isinstance(heads, nn.ModuleList):
+            heads, extractors = [heads], [extractors]
+        for head, extractor in zip(heads, extractors, strict=True):
+            side = extractor.roi_layers[0].output_size
+            shape = (number, extractor.out_channels, *side)
+            yield f'{kind}_head', head, count(head, torch.zeros(shape, device='meta'))[1]

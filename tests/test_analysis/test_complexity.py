@@ -1,0 +1,119 @@
+"""Counts of parameters and multiply-adds, and the papers' tables."""
+
+import csv
+import io
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from mmattn.analysis import measure, tables
+from mmattn.analysis.operators import count
+from mmattn.attention import SCSA, SE
+from mmattn.backbones import ResNet
+from mmattn.engine.config import load_config
+from mmattn.engine.errors import UserError
+
+
+def test_layers_are_counted_by_hand():
+    net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.Sigmoid())
+    _, counter = count(net, torch.zeros(1, 3, 10, 20))
+    assert counter.flops == 10 * 20 * 8 * 27
+    assert counter.left_out == {'sigmoid': 10 * 20 * 8}
+
+
+def test_attention_products_are_left_out_by_mmengine_but_counted():
+    _, counter = count(SCSA(64), torch.zeros(1, 64, 14, 14))
+    # q k^T with four windows, then the product with one mean value
+    assert counter.left_out['attention products'] == 64 * 64 * (4 + 1)
+    _, counter = count(SE(64), torch.zeros(1, 64, 14, 14))
+    assert counter.flops == 2 * 64 * 4
+    assert counter.left_out['mean'] == counter.left_out['mul'] == 64 * 14 * 14
+
+
+@pytest.mark.parametrize('attention', ['SCSA', 'CBAM', 'EMA', 'CPCA', 'FCA', None])
+def test_it_counts_as_mmengine_does(attention):
+    from mmengine.analysis import FlopAnalyzer
+
+    model = ResNet(18, attention=attention and dict(type=attention)).eval()
+    image = torch.zeros(1, 3, 64, 96)
+    theirs = FlopAnalyzer(model, image).unsupported_ops_warnings(False)
+    theirs = theirs.uncalled_modules_warnings(False).tracer_warnings('none').total()
+    on_cpu = count(model, image)[1]
+    on_meta = count(model.to('meta'), image.to('meta'))[1]
+    assert on_cpu.flops == pytest.approx(theirs, rel=1e-3)
+    assert on_meta.flops == on_cpu.flops and on_meta.left_out == on_cpu.left_out
+
+
+def test_a_classifier_at_its_size():
+    cfg, _ = load_config('resnet50_scsa_in1k', ['model.backbone.attention=None'])
+    measured = measure(cfg)
+    assert measured.size == (224, 224)
+    assert measured.params == 25557032 and measured.attention_params == 0
+    assert measured.flops / 1e9 == pytest.approx(4.12, abs=0.01)
+    assert set(measured.parts) == {'backbone', 'neck', 'head'}
+    half = measure(cfg, (112, 112))
+    assert 3.7 < measured.parts['backbone'][1] / half.parts['backbone'][1] < 4.1
+
+
+def test_a_detector_counts_its_heads_on_all_regions():
+    cfg, _ = load_config('faster_rcnn_r50_scsa_1x_coco')
+    measured = measure(cfg)
+    assert list(measured.parts) == ['backbone', 'neck', 'rpn_head', 'bbox_head']
+    first, second = 256 * 49 * 1024, 1024 * 1024
+    assert measured.parts['bbox_head'][1] == 1000 * (first + second + 1024 * (81 + 320))
+    assert measured.attention_params > 0
+    assert measured.params / 1e6 == pytest.approx(41.81, abs=0.01)
+
+
+def test_an_auxiliary_head_is_counted_apart():
+    cfg, _ = load_config('upernet_r50_scsa_80k_ade20k')
+    measured = measure(cfg, (64, 96))
+    assert measured.params / 1e6 == pytest.approx(64.16, abs=0.01)
+    assert measured.auxiliary_params / 1e6 == pytest.approx(2.4, abs=0.05)
+
+
+def test_another_scope_is_refused():
+    cfg, _ = load_config('resnet50_scsa_in1k', ['default_scope=mmagic'])
+    with pytest.raises(UserError, match="'mmagic'.*valid: mmpretrain, mmdet, mmseg"):
+        measure(cfg)
+
+
+# What remains when the paper's own figure and ours differ, in millions of parameters.
+TOLERANCES = {'scsa-2': 0.02, 'scsa-3': 0.1, 'scsa-5': 0.1}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('table', TOLERANCES)
+def test_the_papers_parameters_are_reproduced(table):
+    rows = tables.measure_table(table)
+    for row in rows:
+        difference = row.measured.params / 1e6 - row.paper['params']
+        assert abs(difference) < TOLERANCES[table] + 1e-9 or row.note, (row.name, difference)
+
+
+def test_formats(capsys):
+    rows = tables.measure_table('scsa-2', track=lambda rows: rows[-2:])
+    columns = tables.columns_of('scsa-2')
+    text = tables.render(rows, columns, 'text')
+    assert 'swin_t_none_in1k' in text and '28.29' in text
+    assert 'elementwise' in text
+    (header, first, *_) = csv.reader(io.StringIO(tables.render(rows, columns, 'csv')))
+    assert header[:4] == ['row', 'params (M)', 'paper (M)', 'diff (M)']
+    assert float(first[1]) == pytest.approx(28.29, abs=0.02)
+    markdown = tables.render(rows, columns, 'markdown').splitlines()
+    assert markdown[1].startswith('| --- | ---: |') and markdown[2].count('|') == len(header) + 1
+
+
+def test_the_tool(project_root, tmp_path):
+    tool = str(project_root / 'tools' / 'analysis_tools' / 'complexity.py')
+    out = tmp_path / 'table.md'
+    words = ['resnet50_scsa_in1k', '--shape', '64', '64', '--format', 'markdown', '--out', str(out)]
+    done = subprocess.run([sys.executable, tool, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert '| all, 64 x 64 | 25.617 |' in out.read_text()
+    for words in ([], ['resnet50_scsa_in1k', '--table', 'scsa-2'], ['--table', 'scsa-8']):
+        done = subprocess.run([sys.executable, tool, *words], capture_output=True, text=True)
+        assert done.returncode == 2 and 'Traceback' not in done.stderr

@@ -1,0 +1,86 @@
+#!/usr/bin/env python
+"""Count the parameters and multiply-adds of a config, or of a whole table of the papers."""
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line; nothing heavy is imported for it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog='Examples: complexity.py resnet50_scsa_in1k | '
+        'complexity.py faster_rcnn_r50_scsa_1x_coco --shape 800 1333 | '
+        'complexity.py --table scsa-2 --format markdown --out table2.md',
+    )
+    parser.add_argument('config', nargs='?', help='config file, or the name of a shipped config')
+    parser.add_argument(
+        '--table', help='measure every row of a table of the papers: scsa-2, scsa-3, res2net-1 ...'
+    )
+    parser.add_argument(
+        '--shape',
+        nargs=2,
+        type=int,
+        metavar=('H', 'W'),
+        help='of the input; default 224 224 (classifiers), 800 1280 (detectors), '
+        '512 2048 (segmentation), 32 32 (CIFAR)',
+    )
+    parser.add_argument('--format', choices=['text', 'csv', 'markdown'], default='text')
+    parser.add_argument('--out', metavar='FILE', help='write to FILE instead of the terminal')
+    parser.add_argument(
+        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='change the config'
+    )
+    args = parser.parse_args()
+    if (args.config is None) == (args.table is None):
+        parser.error('give either a config or --table')
+    if args.table and (args.shape or args.cfg_options):
+        parser.error('--table measures the rows as they are: no --shape, no --cfg-options')
+    return args
+
+
+def report(args: argparse.Namespace) -> str:
+    """The measured table as text."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from mmattn.analysis import measure, tables
+    from mmattn.engine.config import load_config
+    from mmattn.engine.errors import UserError
+
+    console = Console(stderr=True)
+    if args.table:
+        try:
+            rows = tables.measure_table(
+                args.table,
+                lambda rows: track(
+                    rows, 'measuring', console=console, disable=not console.is_terminal
+                ),
+            )
+        except KeyError as error:
+            raise UserError(error.args[0]) from error
+        return tables.render(rows, tables.columns_of(args.table), args.format)
+    cfg, notes = load_config(args.config, args.cfg_options)
+    for note in notes:
+        console.print(f'note: {note}')
+    return tables.render_parts(measure(cfg, args.shape), args.format)
+
+
+def main() -> int:
+    """Count and print; return the exit status."""
+    args = parse_args()
+    from mmattn.engine import cli
+
+    def command() -> None:
+        text = report(args)
+        if args.out:
+            Path(args.out).write_text(text, encoding='utf-8')
+            print(f'written: {args.out}')
+        else:
+            print(text, end='')
+
+    return cli.run(command)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

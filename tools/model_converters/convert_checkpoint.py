@@ -1,0 +1,81 @@
+#!/usr/bin/env python
+"""Turn a published checkpoint into one that mmattn's backbones load.
+
+Writes {'state_dict', 'meta'} with bare backbone keys, for
+init_cfg=dict(type='Pretrained', checkpoint=DST), and prints the config that goes with it,
+read from the shapes. Nothing is written unless every key of that model is there and fits.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+# The names alone, so that --help needs no torch; tests compare them with the tables.
+SOURCES = (
+    'ecanet fcanet sanet cbam coordatt simam senet scsa rgse spse mmpretrain res2net timm '
+    'torchvision'
+)
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line; nothing heavy is imported for it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('src', type=Path, metavar='SRC', help='the published file')
+    parser.add_argument('dst', type=Path, metavar='DST', help='the file to write, .pth')
+    parser.add_argument(
+        '--source',
+        metavar='NAME',
+        help=f'where it comes from: {", ".join(SOURCES.split())}; default: told from its keys',
+    )
+    parser.add_argument(
+        '--with-head',
+        action='store_true',
+        help='keep the classifier: backbone.* and head.fc.*, for mmpretrain',
+    )
+    parser.add_argument('--force', action='store_true', help='overwrite DST if it exists')
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Convert; return the exit status."""
+    args = parse_args()
+    from mmattn.engine import cli
+
+    return cli.run(lambda: convert_file(args))
+
+
+def convert_file(args: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    from mmattn import converters
+
+    converters.refuse_existing(args.dst, args.force)
+    weights = converters.unwrap(converters.read_checkpoint(args.src), args.src)
+    source = converters.find_source(args.source, weights.tensors, str(args.src))
+    conversion = converters.convert(weights.tensors, source, args.with_head, str(args.src))
+    if args.with_head and 'dataset_meta' in weights.meta:
+        conversion.checkpoint['meta']['dataset_meta'] = weights.meta['dataset_meta']
+    converters.write_bytes(converters.to_bytes(conversion.checkpoint), args.dst)
+    console = Console()
+    for note in [*weights.notes, *filter(None, [source.note])]:
+        console.print(f'note: {escape(note)}', soft_wrap=True)
+    console.print(converters.report_table(conversion, f'{args.src.name} from {source.origin}'))
+    console.print('The config that loads it:\n', style='bold')
+    print(converters.config_text(conversion, str(args.dst)))
+    if not args.with_head and 'attention' in conversion.config:
+        console.print(
+            'note: backbone.freeze_attention=True lets frozen_stages and norm_eval apply to the '
+            'loaded attention too, as to the rest of a pretrained backbone',
+            soft_wrap=True,
+        )
+    console.print(f'written: {escape(str(args.dst))}', soft_wrap=True)
+
+
+if __name__ == '__main__':
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # while the toolboxes are imported
+        sys.exit(130)

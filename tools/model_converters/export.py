@@ -1,0 +1,94 @@
+#!/usr/bin/env python
+"""Export the backbone or the whole classifier of any config to ONNX or torch.export.
+
+Batch, height and width stay dynamic; the file is compared with the model at two sizes before
+it is written. Images go in normalised (mean and std of the config's data_preprocessor);
+a classifier gives logits.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line; nothing heavy is imported for it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='Example: export.py resnet50_scsa_in1k model.onnx --checkpoint best.pth',
+    )
+    parser.add_argument('config', metavar='CONFIG', help='config, or the name of a shipped one')
+    parser.add_argument('dst', type=Path, metavar='DST', help='the file to write')
+    parser.add_argument(
+        '--checkpoint',
+        type=Path,
+        metavar='FILE',
+        help="weights of the model or of its backbone; default: the config's, else random",
+    )
+    parser.add_argument(
+        '--part',
+        choices=['backbone', 'classifier'],
+        help='default: classifier where the config has one, else backbone',
+    )
+    parser.add_argument(
+        '--format',
+        choices=['onnx', 'torch'],
+        help='default: by the ending of DST, torch for .pt2 and onnx for all others',
+    )
+    parser.add_argument(
+        '--size', type=int, nargs=2, default=[224, 224], metavar=('H', 'W'), help='of the example'
+    )
+    parser.add_argument(
+        '--check-size',
+        type=int,
+        nargs=2,
+        default=[256, 315],
+        metavar=('H', 'W'),
+        help='second size at which the file is checked; default: %(default)s',
+    )
+    parser.add_argument(
+        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='change the config'
+    )
+    parser.add_argument('--force', action='store_true', help='overwrite DST if it exists')
+    args = parser.parse_args()
+    for name in ('size', 'check_size'):
+        if min(getattr(args, name)) < 1:
+            parser.error(f'--{name.replace("_", "-")}: height and width must be positive')
+    return args
+
+
+def main() -> int:
+    """Export; return the exit status."""
+    args = parse_args()
+    from mmattn.engine import cli
+
+    return cli.run(lambda: export_model(args))
+
+
+def export_model(args: argparse.Namespace) -> None:
+    from mmattn.converters.export import choose_part, export, require_packages
+    from mmattn.converters.files import refuse_existing
+    from mmattn.converters.models import load_model
+
+    kind = args.format or ('torch' if args.dst.suffix == '.pt2' else 'onnx')
+    refuse_existing(args.dst, args.force)
+    require_packages(kind)
+    loaded = load_model(args.config, args.checkpoint, args.cfg_options)
+    part = args.part or ('classifier' if loaded.cfg.default_scope == 'mmpretrain' else 'backbone')
+    for note in loaded.notes:
+        print(f'note: {note}', flush=True)
+    module = choose_part(loaded.model, part)
+    done = export(module, args.dst, kind, tuple(args.size), tuple(args.check_size), args.force)
+    for (height, width), error in done.errors.items():
+        print(f'checked at {height} x {width}: relative error {error:.1e}')
+    if done.least is not None:
+        print(f'smallest image: {done.least[0]} x {done.least[1]}')
+    print(f'written: {args.dst} ({args.dst.stat().st_size / 2**20:,.1f} MiB)')
+
+
+if __name__ == '__main__':
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # while the toolboxes are imported
+        sys.exit(130)

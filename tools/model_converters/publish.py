@@ -1,0 +1,44 @@
+#!/usr/bin/env python
+"""Make a training checkpoint publishable: no optimizer or hook state, a hash in its name.
+
+Writes STEM-HASH.pth beside DST, where HASH are the first 8 digits of the file's SHA-256.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line; nothing heavy is imported for it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('src', type=Path, metavar='SRC', help='checkpoint of a training run')
+    parser.add_argument('dst', type=Path, metavar='DST', help='name to publish under, .pth')
+    parser.add_argument('--force', action='store_true', help='overwrite a file of the same name')
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Publish; return the exit status."""
+    args = parse_args()
+    from mmattn.engine import cli
+
+    return cli.run(lambda: publish_file(args))
+
+
+def publish_file(args: argparse.Namespace) -> None:
+    from mmattn.converters.publish import publish
+
+    done = publish(args.src, args.dst, args.force)
+    print(f'left out: {", ".join(done.removed) or "nothing"}')
+    print(f'size: {done.before / 2**20:,.1f} MiB before, {done.after / 2**20:,.1f} MiB after')
+    print(f'written: {done.path}')
+
+
+if __name__ == '__main__':
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # while the toolboxes are imported
+        sys.exit(130)

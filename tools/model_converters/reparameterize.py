@@ -1,0 +1,54 @@
+#!/usr/bin/env python
+"""Fuse a trained network that has a deployed form (RepVGG), attention included.
+
+Builds CONFIG's model, loads CHECKPOINT, fuses, checks that the features stay equal to 1e-4,
+and writes DST. The config that loads DST is CONFIG with the option that is printed.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line; nothing heavy is imported for it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', metavar='CONFIG', help='config, or the name of a shipped one')
+    parser.add_argument('checkpoint', type=Path, metavar='CHECKPOINT', help='trained weights')
+    parser.add_argument('dst', type=Path, metavar='DST', help='the file to write, .pth')
+    parser.add_argument(
+        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='change the config'
+    )
+    parser.add_argument('--force', action='store_true', help='overwrite DST if it exists')
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Fuse; return the exit status."""
+    args = parse_args()
+    from mmattn.engine import cli
+
+    return cli.run(lambda: fuse(args))
+
+
+def fuse(args: argparse.Namespace) -> None:
+    from mmattn.converters.reparameterize import reparameterize
+
+    fused = reparameterize(args.config, args.checkpoint, args.dst, args.cfg_options, args.force)
+    for note in fused.notes:
+        print(f'note: {note}')
+    print(f'fused: {", ".join(name or "the model" for name in fused.modules)}')
+    print(f'parameters: {fused.before:,} before, {fused.after:,} after')
+    print(f'relative error of the features: {fused.error:.1e}')
+    if fused.options:
+        print(f'load it with --cfg-options {" ".join(fused.options)}')
+    print(f'written: {args.dst}')
+
+
+if __name__ == '__main__':
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # while the toolboxes are imported
+        sys.exit(130)
