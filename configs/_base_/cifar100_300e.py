@@ -1,0 +1,11 @@
+"""CIFAR-100 by the protocol of the SE-Res2Net report; a config adds its backbone."""
+
+_base_ = [
+    'models/cifar_classifier.py',
+    'datasets/cifar100_bs128.py',
+    'schedules/cifar_300e.py',
+    'mmpretrain::_base_/default_runtime.py',
+]
+custom_imports = dict(imports=['mmattn'], allow_failed_imports=False)
+model = dict(head=dict(num_classes=100))
+default_hooks = dict(checkpoint=dict(max_keep_ckpts=2))

@@ -1,0 +1,7 @@
+"""SE-ResNet-110, CIFAR-10, 300 epochs (SE-Res2Net report, table 1)."""
+
+_base_ = ['_base_/cifar10_300e.py']
+model = dict(
+    backbone=dict(type='mmattn.ResNetCIFAR', depth=110, attention=dict(type='SE')),
+    head=dict(in_channels=64),
+)

@@ -1,0 +1,7 @@
+"""SE-ResNet-110, CIFAR-100, 300 epochs (SE-Res2Net report's protocol)."""
+
+_base_ = ['_base_/cifar100_300e.py']
+model = dict(
+    backbone=dict(type='mmattn.ResNetCIFAR', depth=110, attention=dict(type='SE')),
+    head=dict(in_channels=64),
+)

@@ -1,0 +1,37 @@
+"""Prints the rows of the tables, and the command of each."""
+
+from rich.console import Console
+
+from mmattn.experiments.rows import Experiment, load_tables
+
+
+def print_experiments(experiments: list[Experiment], commands_only: bool = False) -> None:
+    """Print rows with the paper's figures and the command that runs each.
+
+    Args:
+        experiments: What to print, table by table.
+        commands_only: Print nothing but the commands, one a line, to feed to a shell.
+    """
+    console = Console(soft_wrap=True, highlight=False)
+    if commands_only:
+        for experiment in experiments:
+            console.print(experiment.command(), markup=False)
+        return
+    tables = load_tables()
+    for name in dict.fromkeys(experiment.table for experiment in experiments):
+        rows = [experiment for experiment in experiments if experiment.table == name]
+        table = tables[name]
+        console.print(f'\n[bold]{name}[/bold]  {table["title"]} ({table["source"]})')
+        units = ', '.join(f'{column} in {unit}' for column, unit in table['columns'].items())
+        console.print(f"the paper's figures: {units}\n")
+        width = max(len(row.name) for row in rows)
+        for row in rows:
+            figures = '  '.join(f'{key} {_figure(value)}' for key, value in row.paper.items())
+            console.print(f'[bold]{row.name:{width}}[/bold]  {figures}')
+            console.print(f'    {row.command()}', markup=False)
+    plural = 'row' if len(experiments) == 1 else 'rows'
+    console.print(f'\n{len(experiments)} {plural}')
+
+
+def _figure(value: float | None) -> str:
+    return '-' if value is None else f'{value:g}'

@@ -1,0 +1,131 @@
+"""Reads experiments.yml: one :class:`Experiment` per row of a table."""
+
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+SOURCE = Path(__file__).with_name('experiments.yml')
+PLAIN = 'none'
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One row of a table of a paper.
+
+    Attributes:
+        table: Name of the table, such as 'scsa-3'.
+        config: Stem of the config in configs/.
+        row: The row's label: an attention, 'none', or the name of a variant.
+        attention: Type of the attention; None for the plain network.
+        overrides: What ``--cfg-options`` has to say, as key -> value.
+        paper: Column -> the paper's figure; None where it gives none.
+        note: Why a difference to the paper's size remains, or ''.
+    """
+
+    table: str
+    config: str
+    row: str
+    attention: str | None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    paper: Mapping[str, float | None] = field(default_factory=dict)
+    note: str = ''
+
+    @property
+    def name(self) -> str:
+        """Unique within the table, and fit for a folder: 'resnet50_eca_in1k'."""
+        slug = re.sub(r'[^a-z0-9]+', '_', self.row.lower()).strip('_')
+        shipped = '_scsa' if '_scsa' in self.config else None
+        if shipped:
+            return self.config.replace(shipped, f'_{slug}', 1)
+        return self.config if self.row == PLAIN else f'{self.config}_{slug}'
+
+    @property
+    def work_dir(self) -> str:
+        """Where the row's run keeps its files."""
+        return f'work_dirs/{self.table}/{self.name}'
+
+    def cfg_options(self) -> list[str]:
+        """The overrides as words of a command line."""
+        return [f'{key}={value}' for key, value in self.overrides.items()]
+
+    def arguments(self) -> list[str]:
+        """What follows ``tools/train.py`` on the command line; the paper's seed is 0."""
+        words = [f'configs/{self.config}.py', '--work-dir', self.work_dir, '--seed', '0']
+        options = self.cfg_options()
+        return [*words, '--cfg-options', *options] if options else words
+
+    def command(self) -> str:
+        """The command that trains the row, as it is typed in the project's folder."""
+        return shlex.join(['python', 'tools/train.py', *self.arguments()])
+
+
+@cache
+def load_tables() -> dict[str, dict]:
+    """The tables of experiments.yml: title, source, columns, metrics, experiments.
+
+    Raises:
+        ValueError: If a row has another number of figures than the table has columns.
+    """
+    tables = {}
+    for name, table in yaml.safe_load(SOURCE.read_text(encoding='utf-8')).items():
+        experiments = [
+            _experiment(name, config, str(row), entry, list(table['columns']))
+            for config, rows in table.pop('configs').items()
+            for row, entry in rows.items()
+        ]
+        tables[name] = {**table, 'experiments': experiments}
+    return tables
+
+
+def _experiment(table: str, config: str, row: str, entry: Any, columns: list[str]) -> Experiment:
+    if isinstance(entry, list):
+        entry = {'paper': entry}
+    figures = entry['paper']
+    if len(figures) != len(columns):
+        raise ValueError(
+            f'{table} {config} {row!r}: {len(figures)} figures for the {len(columns)} columns '
+            f'{", ".join(columns)}'
+        )
+    attention = entry.get('attention', None if row == PLAIN else row)
+    key = 'model.backbone.attention'
+    overrides: dict[str, Any] = {key: None} if attention is None else {f'{key}.type': attention}
+    if entry.get('as_is'):
+        overrides = {}
+    overrides.update({f'{key}.{k}': v for k, v in entry.get('options', {}).items()})
+    overrides.update(entry.get('cfg_options', {}))
+    paper = dict(zip(columns, figures, strict=True))
+    return Experiment(table, config, row, attention, overrides, paper, entry.get('note', ''))
+
+
+def find_experiments(
+    table: str | None = None, config: str | None = None, attention: str | None = None
+) -> list[Experiment]:
+    """The rows of a table, of the configs whose name contains ``config``, of an attention.
+
+    Raises:
+        KeyError: If the table is unknown; the valid ones are named.
+        ValueError: If no row fits.
+    """
+    tables = load_tables()
+    if table is not None and table not in tables:
+        raise KeyError(f'unknown table {table!r}; valid: {", ".join(tables)}')
+    found = [
+        experiment
+        for name, entry in tables.items()
+        if table in (None, name)
+        for experiment in entry['experiments']
+        if (config is None or config in experiment.config)
+        and (attention is None or attention == (experiment.attention or PLAIN))
+    ]
+    if not found:
+        raise ValueError(
+            f'no row has table={table!r}, config={config!r} and attention={attention!r}; '
+            "'python -m mmattn experiments' lists all"
+        )
+    return found

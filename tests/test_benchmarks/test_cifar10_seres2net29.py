@@ -1,0 +1,82 @@
+"""The proof that SE-Res2Net-29 learns can be repeated: its config trains, its run is kept."""
+
+import json
+import runpy
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from mmattn.engine.train import train
+
+CLASSES = ['airplane', 'automobile', 'bird', 'cat', 'deer']
+CLASSES += ['dog', 'frog', 'horse', 'ship', 'truck']
+
+
+@pytest.fixture(scope='module')
+def benchmarks(project_root):
+    if not (project_root / 'benchmarks').is_dir():
+        pytest.skip('benchmarks/ is not part of the wheel')
+    return project_root / 'benchmarks'
+
+
+@pytest.fixture(scope='module')
+def run(benchmarks, tmp_path_factory):
+    """A work dir of the benchmark on four images a class."""
+    folder = tmp_path_factory.mktemp('cifar10_jpeg')
+    pixels = np.random.default_rng(0)
+    for split in ('train', 'test'):
+        for name in CLASSES:
+            (folder / split / name).mkdir(parents=True)
+            for index in range(4):
+                image = pixels.integers(0, 255, (32, 32, 3), dtype=np.uint8)
+                cv2.imwrite(str(folder / split / name / f'{index:04}.jpg'), image)
+    work_dir = folder / 'tiny_run'
+    summary = train(
+        str(benchmarks / 'cifar10_seres2net29.py'),
+        data_root=str(folder),
+        work_dir=str(work_dir),
+        seed=0,
+        cfg_options=[
+            'train_dataloader.batch_size=20',
+            'train_dataloader.num_workers=0',
+            'train_dataloader.persistent_workers=False',
+            'val_dataloader.num_workers=0',
+            'val_dataloader.persistent_workers=False',
+            'model.backbone.depth=20',
+            'default_hooks.logger.interval=1',
+        ],
+    )
+    return work_dir, summary
+
+
+def test_it_trains_channels_last_by_the_configs_recipe(run):
+    work_dir, summary = run
+    assert summary.progress == '3 epochs, 6 iterations'
+    assert 0 <= summary.metrics['accuracy/top1'] <= 100
+    weights = torch.load(work_dir / 'epoch_3.pth', map_location='cpu', weights_only=False)
+    kernel = weights['state_dict']['backbone.layer1.0.convs.0.weight']
+    assert kernel.is_contiguous(memory_format=torch.channels_last)
+    assert not kernel.is_contiguous()
+
+
+def test_the_run_is_kept_without_the_machines_paths(run, benchmarks, tmp_path, monkeypatch):
+    work_dir, summary = run
+    script = benchmarks / 'plot_curve.py'
+    monkeypatch.setattr(sys, 'argv', [str(script), str(work_dir), str(tmp_path)])
+    runpy.run_path(str(script), run_name='__main__')
+    scalars = [json.loads(line) for line in (tmp_path / 'tiny_run.jsonl').read_text().splitlines()]
+    assert sum('loss' in entry for entry in scalars) == 6
+    accuracies = [entry['accuracy/top1'] for entry in scalars if 'accuracy/top1' in entry]
+    assert len(accuracies) == 3 and accuracies[-1] == summary.metrics['accuracy/top1']
+    log = (tmp_path / 'tiny_run.log').read_text()
+    assert 'Epoch(train) [3][2/2]' in log and str(work_dir.parent) not in log
+    assert cv2.imread(str(tmp_path / 'tiny_run.png')).shape[2] == 3
+
+
+def test_a_folder_without_a_run_is_named(benchmarks, tmp_path):
+    read_run = runpy.run_path(str(benchmarks / 'plot_curve.py'))['read_run']
+    with pytest.raises(FileNotFoundError, match=f'no run in {tmp_path}'):
+        read_run(tmp_path)

@@ -1,0 +1,79 @@
+"""experiments.yml: complete, and every row is something that runs."""
+
+import copy
+import shlex
+from functools import cache
+
+import pytest
+import torch
+from mmengine.registry import MODELS, DefaultScope
+
+from mmattn.__main__ import main
+from mmattn.attention import Attention
+from mmattn.engine.config import load_config, merge_options, parse_options
+from mmattn.experiments import find_experiments, load_tables
+
+ROWS = find_experiments()
+# Rows of the papers' tables.
+COUNTS = {'scsa-1': 15, 'scsa-2': 28, 'scsa-3': 36, 'scsa-4': 48, 'scsa-5': 14, 'scsa-6': 8}
+
+
+@cache
+def shipped(config):
+    return load_config(config)[0]
+
+
+def test_every_row_of_the_papers_tables_is_there_once():
+    tables = load_tables()
+    for table, count in COUNTS.items():
+        assert len(tables[table]['experiments']) == count, table
+    names = [(row.table, row.name) for row in ROWS]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize('row', ROWS, ids=lambda row: f'{row.table}-{row.name}')
+def test_a_row_resolves(row):
+    cfg = copy.deepcopy(shipped(row.config))
+    notes = merge_options(cfg, parse_options(row.cfg_options()))
+    assert all(key in str(notes) for key in row.overrides if key.count('.') > 3)
+    scope = cfg.default_scope
+    # A Swin Transformer reads numbers off a tensor while it is built.
+    device = 'cpu' if 'Swin' in cfg.model.backbone.type else 'meta'
+    with DefaultScope.overwrite_default_scope(scope), torch.device(device):
+        backbone = MODELS.build(cfg.model.backbone)
+    kinds = {type(m).__name__ for m in backbone.modules() if isinstance(m, Attention)}
+    assert (row.attention in kinds) if row.attention else not kinds
+
+
+def test_every_metric_belongs_to_a_column():
+    for name, table in load_tables().items():
+        assert set(table['columns']) & set(table.get('metrics', {})), name
+
+
+def test_the_command_line_filters_and_prints_commands(capsys):
+    assert main(['experiments', '--table', 'scsa-4', '--commands']) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 48
+    words = shlex.split(next(line for line in lines if 'r101_fca_1x_visdrone' in line))
+    assert words[:3] == [
+        'python',
+        'tools/train.py',
+        'configs/faster_rcnn_r101_scsa_1x_visdrone.py',
+    ]
+    assert words[-2:] == ['--cfg-options', 'model.backbone.attention.type=FCA']
+
+    assert main(['experiments', '--table', 'scsa-2', '--attention', 'none']) == 0
+    out = capsys.readouterr().out
+    assert '5 rows' in out and 'top1 76.39' in out and 'attention=None' in out
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (['--table', 'scsa-9'], 'valid: scsa-1, scsa-2'),
+        (['--table', 'scsa-2', '--attention', 'SMSA'], 'no row'),
+    ],
+)
+def test_a_wrong_filter_is_named(words, message, capsys):
+    assert main(['experiments', *words]) == 2
+    assert message in capsys.readouterr().err
