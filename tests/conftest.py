@@ -77,12 +77,15 @@ def shared_dir() -> Path:
 
 @pytest.fixture(autouse=True)
 def own_default_scope():
-    """Put the registries' default scope back: a Runner leaves its own behind."""
+    """No default scope at the start of a test: a Runner leaves its own behind.
+
+    Cleared, not put back: a Runner in a fixture of a whole module runs before this one.
+    """
     from mmengine.registry import DefaultScope
 
-    before = DefaultScope._instance_dict.copy()
+    DefaultScope._instance_dict.clear()
     yield
-    DefaultScope._instance_dict = before
+    DefaultScope._instance_dict.clear()
 
 
 def write_tiny_data(root: Path) -> None:
