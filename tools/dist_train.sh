@@ -11,22 +11,6 @@ if [ $# -lt 2 ]; then
 fi
 config=$1 processes=$2
 shift 2
-case $processes in
-    '' | *[!0-9]* | 0) echo "error: PROCESSES must be a positive number, not '$processes'" >&2; exit 2 ;;
-esac
-
 tools=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
-python=${PYTHON:-python}
-nnodes=${NNODES:-1}
-if [ "$nnodes" -gt 1 ]; then
-    : "${MASTER_ADDR:?must name the first machine when NNODES is above 1}"
-    : "${NODE_RANK:?must be the number of this machine (0 for MASTER_ADDR) when NNODES is above 1}"
-    port=${PORT:-29500}  # all machines must agree on it
-else
-    port=${PORT:-$("$python" -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')}
-fi
-
-exec "$python" -m torch.distributed.run \
-    --nnodes="$nnodes" --node_rank="${NODE_RANK:-0}" --nproc_per_node="$processes" \
-    --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="$port" \
-    "$tools/train.py" "$config" --launcher pytorch "$@"
+source "$tools/launch.sh"
+launch "$processes" train.py "$config" --launcher pytorch "$@"

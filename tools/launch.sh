@@ -1,0 +1,24 @@
+# Sourced by dist_train.sh and dist_test.sh.
+#   launch PROCESSES SCRIPT [arguments]
+# runs a script of this folder in several processes on each machine. Several machines: on each,
+# NNODES=2 NODE_RANK=0|1 MASTER_ADDR=host PORT=29500. PYTHON chooses the interpreter.
+
+launch() {
+    local processes=$1 script=$2
+    shift 2
+    case $processes in
+        '' | *[!0-9]* | 0) echo "error: PROCESSES must be a positive number, not '$processes'" >&2; exit 2 ;;
+    esac
+    local python=${PYTHON:-python} nnodes=${NNODES:-1} port
+    if [ "$nnodes" -gt 1 ]; then
+        : "${MASTER_ADDR:?must name the first machine when NNODES is above 1}"
+        : "${NODE_RANK:?must be the number of this machine (0 for MASTER_ADDR) when NNODES is above 1}"
+        port=${PORT:-29500}  # all machines must agree on it
+    else
+        port=${PORT:-$("$python" -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')}
+    fi
+    exec "$python" -m torch.distributed.run \
+        --nnodes="$nnodes" --node_rank="${NODE_RANK:-0}" --nproc_per_node="$processes" \
+        --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="$port" \
+        "$tools/$script" "$@"
+}
