@@ -1,10 +1,10 @@
-"""Keep a training run: its log, its scalars and a picture of its learning curve.
+"""Keep a training run: its outcome, its log, its scalars and a picture of its learning curve.
 
     python benchmarks/plot_curve.py WORK_DIR OUT_DIR
 
-Writes NAME.log (the lines of training and validation), NAME.jsonl (the scalars)
-and NAME.png into OUT_DIR; NAME is that of WORK_DIR. The latest run of a work dir
-with several is taken.
+Writes NAME.json (config, metrics, time; `python -m mmattn zoo` reads it), NAME.log (the lines of
+training and validation), NAME.jsonl (the scalars) and NAME.png into OUT_DIR; NAME is that of
+WORK_DIR. The latest run of a work dir with several is taken.
 """
 
 import argparse
@@ -12,6 +12,15 @@ import json
 from pathlib import Path
 
 from matplotlib import pyplot as plt
+
+from mmattn.engine.summary import SUMMARY_FILE, describe_seconds
+
+# The metric to draw: key -> (label, what makes it per cent).
+METRICS = {
+    'accuracy/top1': ('accuracy (top-1, %)', 1),
+    'mIoU': ('mean intersection over union (%)', 1),
+    'coco/bbox_mAP_50': ('AP at IoU 0.5 (boxes, %)', 100),
+}
 
 
 def read_run(work_dir: Path) -> tuple[list[dict], list[str]]:
@@ -29,26 +38,53 @@ def read_run(work_dir: Path) -> tuple[list[dict], list[str]]:
         raise FileNotFoundError(f'no run in {work_dir}: there is no */vis_data/scalars.json')
     scalars = [json.loads(line) for line in runs[-1].read_text().splitlines()]
     logs = sorted(runs[-1].parents[1].glob('*.log'))
-    lines = [line for log in logs for line in log.read_text().splitlines() if 'Epoch(' in line]
+    lines = [
+        line
+        for log in logs
+        for line in log.read_text().splitlines()
+        if 'Epoch(' in line or 'Iter(' in line
+    ]
     return scalars, lines
 
 
+def read_outcome(work_dir: Path) -> dict:
+    """What a run came to, without paths of the machine.
+
+    Raises:
+        FileNotFoundError: If the run did not come to its end.
+    """
+    path = work_dir / SUMMARY_FILE
+    if not path.is_file():
+        raise FileNotFoundError(f'the run in {work_dir} is not finished: there is no {path.name}')
+    summary = json.loads(path.read_text(encoding='utf-8'))
+    return {
+        'config': Path(summary['config']).stem,
+        'attention': summary['attention'],
+        'progress': summary['progress'],
+        'time': describe_seconds(summary['seconds']),
+        'metrics': summary['metrics'],
+    }
+
+
 def plot(scalars: list[dict], title: str, path: Path) -> None:
-    """Draw the training loss and the validation accuracy over the epochs."""
+    """Draw the training loss and the metric of the validations."""
     train = [entry for entry in scalars if 'loss' in entry]
-    val = [entry for entry in scalars if 'accuracy/top1' in entry]
-    # The training steps count iterations, the validations epochs.
-    per_epoch = train[-1]['step'] / max(entry['epoch'] for entry in train)
+    key = next(key for key in METRICS if any(key in entry for entry in scalars))
+    val = [entry for entry in scalars if key in entry]
+    label, factor = METRICS[key]
+    # Training steps count iterations; validations count epochs where there are any.
+    epochs = 'epoch' in train[-1]
+    unit = train[-1]['step'] / max(entry['epoch'] for entry in train) if epochs else 1
     figure, losses = plt.subplots(figsize=(6, 3.5), layout='constrained')
-    losses.plot([e['step'] / per_epoch for e in train], [e['loss'] for e in train], 'C0')
-    losses.set_xlabel('training time (epochs)')
-    losses.set_ylabel('training loss (cross-entropy, nats)', color='C0')
+    losses.plot([e['step'] / unit for e in train], [e['loss'] for e in train], 'C0')
+    losses.set_xlabel(f'training time ({"epochs" if epochs else "iterations"})')
+    losses.set_ylabel('training loss (nats)', color='C0')
     losses.set_ylim(bottom=0)
-    accuracy = losses.twinx()
-    accuracy.plot([e['step'] for e in val], [e['accuracy/top1'] for e in val], 'C1o-')
-    accuracy.set_ylabel('test accuracy (top-1, %)', color='C1')
-    accuracy.set_ylim(0, 100)
-    losses.set_title(f'{title}: {val[-1]["accuracy/top1"]:.2f} % at the end')
+    right = losses.twinx()
+    right.plot([e['step'] for e in val], [e[key] * factor for e in val], 'C1o-')
+    right.set_ylabel(f'validation: {label}', color='C1')
+    right.set_ylim(0, 100)
+    losses.set_title(f'{title}: {val[-1][key] * factor:.2f} % at the end')
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
@@ -56,20 +92,23 @@ def plot(scalars: list[dict], title: str, path: Path) -> None:
 def main() -> None:
     args = parse_args()
     scalars, lines = read_run(args.work_dir)
+    outcome = read_outcome(args.work_dir)
     args.out_dir.mkdir(parents=True, exist_ok=True)
     name = args.work_dir.name
+    (args.out_dir / f'{name}.json').write_text(json.dumps(outcome, indent=1) + '\n')
     (args.out_dir / f'{name}.log').write_text('\n'.join(lines) + '\n')
     with (args.out_dir / f'{name}.jsonl').open('w') as file:
         file.writelines(json.dumps(entry) + '\n' for entry in scalars)
     plot(scalars, name, args.out_dir / f'{name}.png')
+    print(f'kept in {args.out_dir}: {name}.json, .log, .jsonl, .png')
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Keep the log and the learning curve of a training run.'
+        description='Keep the outcome, the log and the learning curve of a training run.'
     )
     parser.add_argument('work_dir', type=Path, help='folder of the run, such as work_dirs/NAME')
-    parser.add_argument('out_dir', type=Path, help='where the log, the scalars and the picture go')
+    parser.add_argument('out_dir', type=Path, help='where the files go')
     return parser.parse_args()
 
 

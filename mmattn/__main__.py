@@ -33,6 +33,15 @@ def build_parser() -> argparse.ArgumentParser:
     rows.add_argument('--commands', action='store_true', help='only the commands, one a line')
     rows.set_defaults(run=_experiments)
 
+    text = (
+        'write the pages of the model zoo: configs/README.md, configs/metafiles/, model-index.yml'
+    )
+    zoo = commands.add_parser('zoo', help=text, description=text)
+    zoo.add_argument(
+        '--measure', action='store_true', help='measure all sizes again first (takes minutes)'
+    )
+    zoo.set_defaults(run=_zoo)
+
     text = 'where a data set comes from, how its folder has to look, and what of it is there'
     data = commands.add_parser('data', help=text, description=text)
     data.add_argument('name', nargs='?', metavar='NAME', help='which one; without it a list')
@@ -67,6 +76,35 @@ def _experiments(args: argparse.Namespace) -> int:
         print(f'error: {error.args[0]}', file=sys.stderr)
         return 2
     print_experiments(found, args.commands)
+    return 0
+
+
+def _zoo(args: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.progress import track
+
+    from mmattn.engine.config import shipped_configs_dir
+    from mmattn.experiments import zoo
+
+    configs_dir = shipped_configs_dir()
+    if configs_dir is None or configs_dir.parent.name == '.mim':
+        print('error: these pages belong to a checkout; this mmattn is installed.', file=sys.stderr)
+        return 2
+    root = configs_dir.parent
+    if args.measure:
+        console = Console(stderr=True)
+        bar = {'console': console, 'disable': not console.is_terminal}
+        sizes = zoo.measure_all(configs_dir, lambda all: track(all, 'measuring', **bar))
+        zoo.write_sizes(sizes)
+    try:
+        pages = zoo.render_pages(root)
+    except KeyError as error:
+        print(f'error: {error.args[0]}', file=sys.stderr)
+        return 2
+    for path, text in pages.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding='utf-8')
+        print(f'written: {path.relative_to(root)}')
     return 0
 
 

