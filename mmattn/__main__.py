@@ -34,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     rows.set_defaults(run=_experiments)
 
     text = (
-        'write the pages of the model zoo: configs/README.md, configs/metafiles/, model-index.yml'
+        'write the pages of the model zoo: configs/README.md, configs/metafiles, model-index.yml'
     )
     zoo = commands.add_parser('zoo', help=text, description=text)
     zoo.add_argument(

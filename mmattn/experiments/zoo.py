@@ -145,7 +145,7 @@ def own_row(config: str, attention: str) -> Experiment | None:
         {key: None} if attention == 'none' else {f'{key}.type': attention},
     )
     for row in find_experiments():
-        if row.config == config and row.overrides in same:
+        if row.config == config and row.overrides in ({}, switch):
             return row
     return None
 
@@ -230,8 +230,8 @@ Each config is a few lines on top of the stock one. A row is a config with `--cf
 `python -m mmattn experiments --table NAME` prints the command of each, and
 `python tools/run_table.py --table NAME` runs them and prints the results beside the paper's.
 
-- **parameters and multiply-adds are measured** (`tools/analysis_tools/complexity.py`): of one image,
-  without an auxiliary head, as mmengine counts; the scalars of `warm_start` are in.
+- **parameters and multiply-adds are measured** (`tools/analysis_tools/complexity.py`): of one
+  image, without an auxiliary head, as mmengine counts; the scalars of `warm_start` are in.
 - **accuracies under 'paper' are the paper's**, trained by its authors, in per cent.
 - ours are those of [the runs kept here](#runs-kept-here), and no others.
 
