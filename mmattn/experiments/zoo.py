@@ -140,10 +140,7 @@ def data_of(config: str) -> str:
 def own_row(config: str, attention: str) -> Experiment | None:
     """The row that a config is as it stands; None if no paper has it."""
     key = 'model.backbone.attention'
-    same: tuple[dict, ...] = (
-        {},
-        {key: None} if attention == 'none' else {f'{key}.type': attention},
-    )
+    switch = {key: None} if attention == 'none' else {f'{key}.type': attention}
     for row in find_experiments():
         if row.config == config and row.overrides in ({}, switch):
             return row
