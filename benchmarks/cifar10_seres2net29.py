@@ -1,4 +1,4 @@
-"""SE-Res2Net-29 learns CIFAR-10 on a CPU: the shipped recipe in 3 epochs instead of 300.
+"""SE-Res2Net-29 learns CIFAR-10 on a CPU: the shipped recipe in 900 steps, 2.3 epochs.
 
     tar -xf cifar10_jpeg.tar.xz -C DIR       # DIR/train/CLASS/*.jpg, DIR/test/CLASS/*.jpg
     python tools/train.py benchmarks/cifar10_seres2net29.py --data-root DIR --seed 0
@@ -11,12 +11,17 @@ run, as there. The images are read from JPEG files, in BGR, instead of CIFAR's p
 
 _base_ = ['../configs/seres2net29_cifar10.py']
 
-epochs = 3
-iterations = epochs * 391  # of 128 images
-train_cfg = dict(max_epochs=epochs)
+iterations = 900  # of 128 images; what two cores do in less than half an hour
+train_cfg = dict(
+    _delete_=True, type='IterBasedTrainLoop', max_iters=iterations, val_interval=iterations // 2
+)
 param_scheduler = dict(by_epoch=False, milestones=[iterations // 2, iterations * 3 // 4])
 custom_hooks = [dict(type='mmattn.ChannelsLastHook')]
-default_hooks = dict(logger=dict(interval=20))
+default_hooks = dict(
+    logger=dict(interval=20, log_metric_by_epoch=False),
+    checkpoint=dict(by_epoch=False, interval=iterations // 2),
+)
+log_processor = dict(by_epoch=False)
 
 data_root = 'data/cifar10_jpeg'
 data_preprocessor = dict(to_rgb=True)

@@ -33,9 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     rows.add_argument('--commands', action='store_true', help='only the commands, one a line')
     rows.set_defaults(run=_experiments)
 
-    text = (
-        'write the pages of the model zoo: configs/README.md, configs/metafiles, model-index.yml'
-    )
+    text = 'write the pages of the model zoo: configs/README.md, configs/metafiles, model-index.yml'
     zoo = commands.add_parser('zoo', help=text, description=text)
     zoo.add_argument(
         '--measure', action='store_true', help='measure all sizes again first (takes minutes)'

@@ -198,14 +198,18 @@ def _how_to_continue(runner: Runner) -> str:
     return f'{where}. To continue from {osp.basename(path)}: {shlex.join([*words, "--resume"])}'
 
 
+def _counted(number: int, what: str) -> str:
+    return f'{number} {what}{"" if number == 1 else "s"}'
+
+
 def _summarise(
     runner: Runner, record: RecordHook, config: str, cfg: Config, started: float
 ) -> RunSummary:
     hub = runner.message_hub
     save_best = (cfg.get('default_hooks') or {}).get('checkpoint', {}).get('save_best')
-    iterations = f'{runner.iter} iterations'
-    loop = type(runner.train_loop).__name__
-    progress = iterations if 'Iter' in loop else f'{runner.epoch} epochs, {iterations}'
+    counts = [_counted(runner.epoch, 'epoch'), _counted(runner.iter, 'iteration')]
+    by_iter = 'Iter' in type(runner.train_loop).__name__
+    progress = counts[1] if by_iter else ', '.join(counts)
     last = hub.get_info('last_ckpt') if 'last_ckpt' in hub.runtime_info else None
     best = hub.get_info('best_ckpt') if 'best_ckpt' in hub.runtime_info else None
     score = hub.get_info('best_score') if 'best_score' in hub.runtime_info else None

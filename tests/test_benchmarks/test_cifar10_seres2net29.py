@@ -41,10 +41,8 @@ def run(benchmarks, tmp_path_factory):
         seed=0,
         cfg_options=[
             'train_dataloader.batch_size=20',
-            'train_dataloader.num_workers=0',
-            'train_dataloader.persistent_workers=False',
-            'val_dataloader.num_workers=0',
-            'val_dataloader.persistent_workers=False',
+            'train_cfg.max_iters=6',
+            'train_cfg.val_interval=2',
             'model.backbone.depth=20',
             'default_hooks.logger.interval=1',
         ],
@@ -54,9 +52,9 @@ def run(benchmarks, tmp_path_factory):
 
 def test_it_trains_channels_last_by_the_configs_recipe(run):
     work_dir, summary = run
-    assert summary.progress == '3 epochs, 6 iterations'
+    assert summary.progress == '6 iterations'
     assert 0 <= summary.metrics['accuracy/top1'] <= 100
-    weights = torch.load(work_dir / 'epoch_3.pth', map_location='cpu', weights_only=False)
+    weights = torch.load(work_dir / 'iter_6.pth', map_location='cpu', weights_only=False)
     kernel = weights['state_dict']['backbone.layer1.0.convs.0.weight']
     assert kernel.is_contiguous(memory_format=torch.channels_last)
     assert not kernel.is_contiguous()
@@ -72,11 +70,16 @@ def test_the_run_is_kept_without_the_machines_paths(run, benchmarks, tmp_path, m
     accuracies = [entry['accuracy/top1'] for entry in scalars if 'accuracy/top1' in entry]
     assert len(accuracies) == 3 and accuracies[-1] == summary.metrics['accuracy/top1']
     log = (tmp_path / 'tiny_run.log').read_text()
-    assert 'Epoch(train) [3][2/2]' in log and str(work_dir.parent) not in log
+    assert 'Iter(train) [6/6]' in log and str(work_dir.parent) not in log
+    outcome = json.loads((tmp_path / 'tiny_run.json').read_text())
+    assert outcome['config'] == 'cifar10_seres2net29' and outcome['metrics'] == summary.metrics
+    assert str(work_dir.parent) not in str(outcome)
     assert cv2.imread(str(tmp_path / 'tiny_run.png')).shape[2] == 3
 
 
-def test_a_folder_without_a_run_is_named(benchmarks, tmp_path):
-    read_run = runpy.run_path(str(benchmarks / 'plot_curve.py'))['read_run']
+def test_a_folder_without_a_finished_run_is_named(benchmarks, tmp_path):
+    script = runpy.run_path(str(benchmarks / 'plot_curve.py'))
     with pytest.raises(FileNotFoundError, match=f'no run in {tmp_path}'):
-        read_run(tmp_path)
+        script['read_run'](tmp_path)
+    with pytest.raises(FileNotFoundError, match=f'the run in {tmp_path} is not finished'):
+        script['read_outcome'](tmp_path)
