@@ -48,7 +48,7 @@ def test_train_resume_and_test(project, capsys):
 def test_resume_without_a_checkpoint_starts_anew(project, capsys):
     summary = train('tiny.py', resume='auto', cfg_options=['train_cfg.max_epochs=1'])
     assert 'starts anew' in capsys.readouterr().out
-    assert summary.progress == '1 epochs, 2 iterations'
+    assert summary.progress == '1 epoch, 2 iterations'
 
 
 def test_non_finite_loss_stops_before_it_is_saved(project):
