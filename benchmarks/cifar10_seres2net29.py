@@ -1,4 +1,4 @@
-"""SE-Res2Net-29 learns CIFAR-10 on a CPU: the shipped recipe in 900 steps, 2.3 epochs.
+"""SE-Res2Net-29 learns CIFAR-10 on a CPU: the shipped recipe in 4 epochs instead of 300.
 
     tar -xf cifar10_jpeg.tar.xz -C DIR       # DIR/train/CLASS/*.jpg, DIR/test/CLASS/*.jpg
     python tools/train.py benchmarks/cifar10_seres2net29.py --data-root DIR --seed 0
@@ -11,17 +11,14 @@ run, as there. The images are read from JPEG files, in BGR, instead of CIFAR's p
 
 _base_ = ['../configs/seres2net29_cifar10.py']
 
-iterations = 900  # of 128 images; what two cores do in less than half an hour
-train_cfg = dict(
-    _delete_=True, type='IterBasedTrainLoop', max_iters=iterations, val_interval=iterations // 2
-)
+epochs = 4
+iterations = epochs * 390  # of 128 images
+train_cfg = dict(max_epochs=epochs, val_interval=2)
 param_scheduler = dict(by_epoch=False, milestones=[iterations // 2, iterations * 3 // 4])
+# Half of a step on a CPU is memory traffic around the batch norms; the compiler fuses it.
+compile = True
 custom_hooks = [dict(type='mmattn.ChannelsLastHook')]
-default_hooks = dict(
-    logger=dict(interval=20, log_metric_by_epoch=False),
-    checkpoint=dict(by_epoch=False, interval=iterations // 2),
-)
-log_processor = dict(by_epoch=False)
+default_hooks = dict(logger=dict(interval=20))
 
 data_root = 'data/cifar10_jpeg'
 data_preprocessor = dict(to_rgb=True)
@@ -33,8 +30,9 @@ train_pipeline = [
 ]
 test_pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
 train_dataloader = dict(
-    num_workers=0,
+    num_workers=0,  # a worker would take more from two cores than it gives
     persistent_workers=False,
+    drop_last=True,  # what is compiled is for batches of one size
     dataset=dict(
         _delete_=True,
         type='CustomDataset',
@@ -44,6 +42,7 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
+    batch_size=125,
     num_workers=0,
     persistent_workers=False,
     dataset=dict(

@@ -41,8 +41,8 @@ def run(benchmarks, tmp_path_factory):
         seed=0,
         cfg_options=[
             'train_dataloader.batch_size=20',
-            'train_cfg.max_iters=6',
-            'train_cfg.val_interval=2',
+            'train_cfg.val_interval=1',
+            'compile=False',  # it takes minutes
             'model.backbone.depth=20',
             'default_hooks.logger.interval=1',
         ],
@@ -52,9 +52,9 @@ def run(benchmarks, tmp_path_factory):
 
 def test_it_trains_channels_last_by_the_configs_recipe(run):
     work_dir, summary = run
-    assert summary.progress == '6 iterations'
+    assert summary.progress == '4 epochs, 8 iterations'
     assert 0 <= summary.metrics['accuracy/top1'] <= 100
-    weights = torch.load(work_dir / 'iter_6.pth', map_location='cpu', weights_only=False)
+    weights = torch.load(work_dir / 'epoch_4.pth', map_location='cpu', weights_only=False)
     kernel = weights['state_dict']['backbone.layer1.0.convs.0.weight']
     assert kernel.is_contiguous(memory_format=torch.channels_last)
     assert not kernel.is_contiguous()
@@ -66,11 +66,11 @@ def test_the_run_is_kept_without_the_machines_paths(run, benchmarks, tmp_path, m
     monkeypatch.setattr(sys, 'argv', [str(script), str(work_dir), str(tmp_path)])
     runpy.run_path(str(script), run_name='__main__')
     scalars = [json.loads(line) for line in (tmp_path / 'tiny_run.jsonl').read_text().splitlines()]
-    assert sum('loss' in entry for entry in scalars) == 6
+    assert sum('loss' in entry for entry in scalars) == 8
     accuracies = [entry['accuracy/top1'] for entry in scalars if 'accuracy/top1' in entry]
-    assert len(accuracies) == 3 and accuracies[-1] == summary.metrics['accuracy/top1']
+    assert len(accuracies) == 4 and accuracies[-1] == summary.metrics['accuracy/top1']
     log = (tmp_path / 'tiny_run.log').read_text()
-    assert 'Iter(train) [6/6]' in log and str(work_dir.parent) not in log
+    assert 'Epoch(train) [4][2/2]' in log and str(work_dir.parent) not in log
     outcome = json.loads((tmp_path / 'tiny_run.json').read_text())
     assert outcome['config'] == 'cifar10_seres2net29' and outcome['metrics'] == summary.metrics
     assert str(work_dir.parent) not in str(outcome)
