@@ -76,16 +76,21 @@ def shared_dir() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def own_default_scope():
-    """No default scope at the start of a test: a Runner leaves its own behind.
+def no_global_instances():
+    """No default scope, visualizer, logger or message hub of a Runner in another test.
 
     Cleared, not put back: a Runner in a fixture of a whole module runs before this one.
     """
-    from mmengine.registry import DefaultScope
+    from mmengine.utils import ManagerMixin
 
-    DefaultScope._instance_dict.clear()
+    def clear(cls=ManagerMixin):
+        for subclass in cls.__subclasses__():
+            subclass._instance_dict.clear()
+            clear(subclass)
+
+    clear()
     yield
-    DefaultScope._instance_dict.clear()
+    clear()
 
 
 def write_tiny_data(root: Path) -> None:

@@ -47,13 +47,14 @@ def _measure_row(experiment: Experiment) -> Row:
     return Row(experiment.name, measure(cfg), dict(experiment.paper), experiment.note)
 
 
-def render(rows: list[Row], columns: dict[str, str], form: str) -> str:
+def render(rows: list[Row], columns: dict[str, str], form: str, note: str = '') -> str:
     """The rows as a table, and the notes that explain what differs.
 
     Args:
         rows: From :func:`measure_table`.
         columns: Units of the paper's columns; 'params' and 'flops' are used.
         form: 'text', 'csv' or 'markdown'.
+        note: What holds for all rows.
     """
     params, flops = columns.get('params', 'M'), columns.get('flops', 'G')
     header = [
@@ -62,7 +63,7 @@ def render(rows: list[Row], columns: dict[str, str], form: str) -> str:
         *(f'{word} ({flops})' for word in ('multiply-adds', 'paper', 'diff', *LEFT_OUT)),
     ]
     lines = [_cells(row, params, flops) for row in rows]
-    return _format(header, lines, [row.note for row in rows], form)
+    return _format(header, lines, [note, *(row.note for row in rows)], form)
 
 
 def render_parts(measured: Complexity, form: str) -> str:
@@ -132,3 +133,8 @@ def _format(header: list[str], lines: list[list[str]], notes: list[str], form: s
 def columns_of(name: str) -> dict[str, str]:
     """Column -> unit of a table."""
     return load_tables()[name]['columns']
+
+
+def note_of(name: str) -> str:
+    """What sets our sizes apart from those of a table; '' if nothing does."""
+    return load_tables()[name].get('note', '')

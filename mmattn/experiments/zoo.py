@@ -210,13 +210,17 @@ def _model(family: Family, size: Size, runs: dict[str, dict]) -> dict:
     row = own_row(size.config, size.attention)
     if row is not None:
         table = load_tables()[row.table]
-        figures = {key: row.paper[key] for key in table['metrics']}
+        figures = {key: row.paper[key] for key in _accuracies(table)}
         # Not 'Results': nothing here was trained by us.
         model['paper'] = {'Source': table['source'], **figures}
     if size.config in runs:
         results = {'Task': family.task, 'Dataset': data_of(size.config)}
         model['Results'] = [{**results, 'Metrics': runs[size.config]['metrics']}]
     return model
+
+
+def _accuracies(table: dict) -> list[str]:
+    return [column for column in table['columns'] if column in table['metrics']]
 
 
 README = f"""# Configs
@@ -247,7 +251,7 @@ def _readme(root: Path, stems: list[str], sizes: dict, runs: dict[str, dict]) ->
 
 def _table(name: str, sizes: dict) -> str:
     table = load_tables()[name]
-    metrics = [column for column in table['columns'] if column in table['metrics']]
+    metrics = _accuracies(table)
     rows = [
         [
             _link(row.config),
@@ -259,7 +263,13 @@ def _table(name: str, sizes: dict) -> str:
     ]
     header = ['config', 'row', *COUNTS, *(f"paper's {key}" for key in metrics)]
     text = _markdown(header, rows, left=2)
-    return f'## {name}: {table["title"]}\n\n{table["source"]}.\n\n{text}'
+    source = f'{table["source"]}. {_note(table)}'.rstrip()
+    return f'## {name}: {table["title"]}\n\n{source}\n\n{text}'
+
+
+def _note(table: dict) -> str:
+    notes = [table.get('note', ''), *(row.note for row in table['experiments'])]
+    return ' '.join(note[0].upper() + note[1:] for note in notes if note)
 
 
 COUNTS = ['parameters (M)', 'multiply-adds (G)']

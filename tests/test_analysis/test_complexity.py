@@ -94,6 +94,11 @@ def test_the_papers_parameters_are_reproduced(table):
         assert abs(difference) < TOLERANCES[table] + 1e-9 or row.note, (row.name, difference)
 
 
+def test_what_sets_a_table_apart_is_explained():
+    assert 'twice the multiply-adds' in tables.note_of('scsa-5')
+    assert '800 x 1280' in tables.note_of('scsa-3') and tables.note_of('scsa-6') == ''
+
+
 def test_formats(capsys):
     rows = tables.measure_table('scsa-2', track=lambda rows: rows[-2:])
     columns = tables.columns_of('scsa-2')
@@ -103,6 +108,7 @@ def test_formats(capsys):
     (header, first, *_) = csv.reader(io.StringIO(tables.render(rows, columns, 'csv')))
     assert header[:4] == ['row', 'params (M)', 'paper (M)', 'diff (M)']
     assert float(first[1]) == pytest.approx(28.29, abs=0.02)
+    assert '- all of it' in tables.render(rows, columns, 'text', 'all of it')
     markdown = tables.render(rows, columns, 'markdown').splitlines()
     assert markdown[1].startswith('| --- | ---: |') and markdown[2].count('|') == len(header) + 1
 

@@ -59,7 +59,8 @@ def report(args: argparse.Namespace) -> str:
             )
         except KeyError as error:
             raise UserError(error.args[0]) from error
-        return tables.render(rows, tables.columns_of(args.table), args.format)
+        columns, note = tables.columns_of(args.table), tables.note_of(args.table)
+        return tables.render(rows, columns, args.format, note)
     cfg, notes = load_config(args.config, args.cfg_options)
     for note in notes:
         console.print(f'note: {note}')
