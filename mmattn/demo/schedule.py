@@ -36,6 +36,8 @@ def shorten(cfg: dict, task: Task) -> list[str]:
     schedulers = cfg.get('param_scheduler')
     for scheduler in [schedulers] if isinstance(schedulers, dict) else schedulers or []:
         _shrink_scheduler(scheduler, by_epoch, ratio, iterations)
+        in_units_of_loop = scheduler.get('by_epoch', True) == by_epoch
+        _keep_some(scheduler, new if in_units_of_loop else iterations)
     _shorten_hooks(cfg, interval, ratio, iterations)
     notes += _drop_averaging(cfg)
     return notes
@@ -83,6 +85,15 @@ def _shrink_scheduler(scheduler: dict, loop_by_epoch: bool, ratio: float, total:
             scheduler[key] = sorted({max(1, round(item * ratio)) for item in value})
         elif value:
             scheduler[key] = max(1, round(value * ratio))
+
+
+def _keep_some(scheduler: dict, length: int) -> None:
+    """A scheduler that was shrunk to nothing would be refused: it keeps one step."""
+    begin = scheduler.get('begin') or 0
+    if begin >= length:
+        scheduler['begin'] = begin = length - 1
+    if scheduler.get('end') and scheduler['end'] <= begin:
+        scheduler['end'] = begin + 1
 
 
 def _shorten_hooks(cfg: dict, interval: int, ratio: float, iterations: int) -> None:

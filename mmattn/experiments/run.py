@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich import box
@@ -39,21 +40,27 @@ def work_dir_of(experiment: Experiment, demo: bool) -> Path:
 
 
 def result_of(experiment: Experiment, demo: bool = False) -> dict[str, float] | None:
-    """Column of the paper -> measured figure; None while the row is not finished.
-
-    A share is scaled to per cent, as the papers print it.
-    """
+    """Column of the paper -> measured figure; None while the row is not finished."""
     path = work_dir_of(experiment, demo) / SUMMARY_FILE
     if not path.is_file():
         return None
     measured = json.loads(path.read_text(encoding='utf-8'))['metrics']
+    return figures_of(experiment.table, measured)
+
+
+def figures_of(table: str, measured: Mapping[str, float]) -> dict[str, float]:
+    """Column of a table -> figure, from a run's metrics as its evaluators name them.
+
+    A share is scaled to per cent, as the papers print it.
+    """
     found = {}
-    for column, key in load_tables()[experiment.table].get('metrics', {}).items():
-        error, key = key.startswith('100 - '), key.removeprefix('100 - ')
-        if key in measured:
-            # mmdet's averages are shares, mmseg's and mmpretrain's are per cent already.
-            value = measured[key] * (100 if key.startswith('coco/') else 1)
-            found[column] = 100 - value if error else value
+    for column, name in load_tables()[table].get('metrics', {}).items():
+        error, name = name.startswith('100 - '), name.removeprefix('100 - ')
+        for key, value in measured.items():
+            if key.rsplit('/', 1)[-1] == name:
+                # mmdet's averages are shares, mmseg's and mmpretrain's are per cent already.
+                value *= 100 if '_mAP' in name else 1
+                found[column] = 100 - value if error else value
     return found
 
 

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 from mmengine.config import Config
 
@@ -96,3 +98,21 @@ def test_the_test_size_is_the_last_one():
     assert test_size([dict(type='ResizeEdge', scale=256), dict(crop_size=224)]) == (224, 224)
     assert test_size([dict(type='Resize', scale=(1333, 800))]) == (1333, 800)
     assert test_size([dict(type='PackInputs')]) is None
+
+
+def test_no_scheduler_shrinks_to_nothing():
+    task = dataclasses.replace(TASKS['segmentation'], iterations=1, evaluations=1)
+    cfg = dict(
+        train_cfg=dict(type='IterBasedTrainLoop', max_iters=300),
+        param_scheduler=[
+            dict(type='LinearLR', by_epoch=False, begin=0, end=20),
+            dict(type='PolyLR', by_epoch=False, begin=20, end=300),
+            dict(type='CosineAnnealingLR', by_epoch=False, begin=20),
+        ],
+    )
+    shorten(cfg, task)
+    assert [(s['begin'], s.get('end')) for s in cfg['param_scheduler']] == [
+        (0, 1),
+        (0, 1),
+        (0, None),
+    ]
