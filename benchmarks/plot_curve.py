@@ -18,8 +18,8 @@ from mmattn.engine.summary import SUMMARY_FILE, describe_seconds
 # The metric to draw: key -> (label, what makes it per cent).
 METRICS = {
     'accuracy/top1': ('accuracy (top-1, %)', 1),
-    'mIoU': ('mean intersection over union (%)', 1),
-    'coco/bbox_mAP_50': ('AP at IoU 0.5 (boxes, %)', 100),
+    'mIoU': ('mIoU (%)', 1),
+    'coco/bbox_mAP_50': ('box AP50 (%)', 100),
 }
 
 
