@@ -1,6 +1,6 @@
 """Keep a training run: its outcome, its log, its scalars and a picture of its learning curve.
 
-    python benchmarks/plot_curve.py WORK_DIR OUT_DIR
+    python benchmarks/plot_curve.py WORK_DIR OUT_DIR [--note TEXT]
 
 Writes NAME.json (config, metrics, time; `python -m mmattn zoo` reads it), NAME.log (the lines of
 training and validation), NAME.jsonl (the scalars) and NAME.png into OUT_DIR; NAME is that of
@@ -92,7 +92,7 @@ def plot(scalars: list[dict], title: str, path: Path) -> None:
 def main() -> None:
     args = parse_args()
     scalars, lines = read_run(args.work_dir)
-    outcome = read_outcome(args.work_dir)
+    outcome = {**read_outcome(args.work_dir), 'note': args.note}
     args.out_dir.mkdir(parents=True, exist_ok=True)
     name = args.work_dir.name
     (args.out_dir / f'{name}.json').write_text(json.dumps(outcome, indent=1) + '\n')
@@ -109,6 +109,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('work_dir', type=Path, help='folder of the run, such as work_dirs/NAME')
     parser.add_argument('out_dir', type=Path, help='where the files go')
+    parser.add_argument('--note', default='', help='what sets the run apart, such as fewer data')
     return parser.parse_args()
 
 

@@ -214,8 +214,10 @@ def _model(family: Family, size: Size, runs: dict[str, dict]) -> dict:
         # Not 'Results': nothing here was trained by us.
         model['paper'] = {'Source': table['source'], **figures}
     if size.config in runs:
-        results = {'Task': family.task, 'Dataset': data_of(size.config)}
-        model['Results'] = [{**results, 'Metrics': runs[size.config]['metrics']}]
+        run = runs[size.config]
+        metrics = {key: float(f'{value:.4g}') for key, value in run['metrics'].items()}
+        results = {'Task': family.task, 'Dataset': data_of(size.config), 'Metrics': metrics}
+        model['Results'] = [{**results, 'Note': run['note']} if run['note'] else results]
     return model
 
 
@@ -298,9 +300,10 @@ def _runs(runs: dict[str, dict]) -> str:
         where = f'../benchmarks/results/{name}'
         metrics = ', '.join(f'{key} {value:.4g}' for key, value in run['metrics'].items())
         files = f'[log]({where}.log), [curve]({where}.png)'
-        rows.append([f'`{run["config"]}`', run['progress'], metrics, run['time'], files])
-    header = ['config', 'trained', 'result', 'time (2 CPU cores)', 'kept']
-    return '## Runs kept here\n\n' + _markdown(header, rows, left=5)
+        cells = [f'`{run["config"]}`', run['progress'], metrics, run['time'], run['note'], files]
+        rows.append(cells)
+    header = ['config', 'trained', 'result', 'time (2 CPU cores)', 'note', 'kept']
+    return '## Runs kept here\n\n' + _markdown(header, rows, left=6)
 
 
 def _markdown(header: list[str], rows: list[list[str]], left: int) -> str:

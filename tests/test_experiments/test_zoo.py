@@ -93,13 +93,14 @@ def test_accuracies_are_the_papers_unless_a_run_is_kept(root, tmp_path):
     assert ade20k['paper'] == {'Source': 'SCSA, arXiv:2407.05128, table 5', 'mIoU': 41.14}
 
     run = dict(config='upernet_r50_scsa_camvid', attention='SCSA', progress='300 iterations')
-    run.update(time='5 min', metrics={'mIoU': 33.5})
+    run.update(time='5 min', metrics={'mIoU': 33.5}, note='62 frames')
     (results / 'upernet_r50_scsa_camvid.json').write_text(json.dumps(run))
     pages = zoo.render_pages(copy)
     after = yaml.safe_load(pages[copy / 'configs/metafiles/upernet.yml'])['Models']
     (kept,) = (model for model in after if 'Results' in model)
     assert kept['Name'] == 'upernet_r50_scsa_camvid' and 'paper' not in kept
     assert kept['Results'][0]['Metrics'] == {'mIoU': 33.5}
+    assert kept['Results'][0]['Note'] == '62 frames'
     assert 'mIoU 33.5' in pages[copy / 'configs' / 'README.md']
 
 
