@@ -20,6 +20,7 @@ METRICS = {
     'accuracy/top1': ('accuracy (top-1, %)', 1),
     'mIoU': ('mIoU (%)', 1),
     'coco/bbox_mAP_50': ('box AP50 (%)', 100),
+    'pascal_voc/mAP': ('VOC mAP (%)', 100),
 }
 
 
