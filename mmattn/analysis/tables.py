@@ -115,9 +115,7 @@ def _format(header: list[str], lines: list[list[str]], notes: list[str], form: s
     notes = [f'- {note}' for note in dict.fromkeys(notes) if note]
     notes.append(f'- mmengine leaves out: {", ".join(LEFT_OUT)}; they are not in multiply-adds.')
     if form == 'markdown':
-        ruler = ['---', *['---:'] * (len(header) - 1)]
-        table = [f'| {" | ".join(cells)} |' for cells in (header, ruler, *lines)]
-        return '\n'.join([*table, '', *notes]) + '\n'
+        return markdown_table(header, lines) + '\n' + '\n'.join(notes) + '\n'
     table = Table(box=box.SIMPLE_HEAD)
     for index, name in enumerate(header):
         name = name.replace(' ', '\n')
@@ -128,6 +126,12 @@ def _format(header: list[str], lines: list[list[str]], notes: list[str], form: s
     console.print(table)
     text = '\n'.join(line.rstrip() for line in console.file.getvalue().splitlines())
     return '\n'.join([text.rstrip('\n'), '', *notes]) + '\n'
+
+
+def markdown_table(header: list[str], lines: list[list[str]], left: int = 1) -> str:
+    """A Markdown table whose first ``left`` columns are text, the others figures."""
+    ruler = ['---'] * left + ['---:'] * (len(header) - left)
+    return ''.join(f'| {" | ".join(cells)} |\n' for cells in (header, ruler, *lines))
 
 
 def columns_of(name: str) -> dict[str, str]:

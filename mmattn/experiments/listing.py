@@ -26,12 +26,13 @@ def print_experiments(experiments: list[Experiment], commands_only: bool = False
         console.print(f"the paper's figures: {units}\n")
         width = max(len(row.name) for row in rows)
         for row in rows:
-            figures = '  '.join(f'{key} {_figure(value)}' for key, value in row.paper.items())
+            figures = '  '.join(f'{key} {figure(value)}' for key, value in row.paper.items())
             console.print(f'[bold]{row.name:{width}}[/bold]  {figures}')
             console.print(f'    {row.command()}', markup=False)
     plural = 'row' if len(experiments) == 1 else 'rows'
     console.print(f'\n{len(experiments)} {plural}')
 
 
-def _figure(value: float | None) -> str:
+def figure(value: float | None) -> str:
+    """A paper's figure as it is printed; '-' where it gives none."""
     return '-' if value is None else f'{value:g}'

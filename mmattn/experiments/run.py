@@ -16,6 +16,7 @@ from rich.table import Table
 from mmattn.engine.config import shipped_configs_dir
 from mmattn.engine.errors import Interrupted, UserError
 from mmattn.engine.summary import SUMMARY_FILE
+from mmattn.experiments.listing import figure
 from mmattn.experiments.rows import Experiment, load_tables
 
 LAUNCHERS = ('none', 'pytorch', 'slurm')
@@ -179,9 +180,8 @@ def print_results(experiments: list[Experiment], demo: bool = False) -> None:
         cells = []
         for column in columns:
             ours = (result or {}).get(column)
-            paper = experiment.paper[column]
             left = '-' if ours is None else f'{ours:.2f}'
-            cells.append(f'{left} / {"-" if paper is None else format(paper, "g")}')
+            cells.append(f'{left} / {figure(experiment.paper[column])}')
         table.add_row(experiment.name, *cells)
     Console(width=None if sys.stdout.isatty() else 200).print(table)
     print(f'{done} of {len(experiments)} rows are finished')

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import yaml
 
+from mmattn.analysis.tables import markdown_table
 from mmattn.data_guide import find_data_set
+from mmattn.experiments.listing import figure
 from mmattn.experiments.rows import Experiment, find_experiments, load_tables
 
 FAMILIES = Path(__file__).with_name('families.yml')
@@ -259,12 +261,12 @@ def _table(name: str, sizes: dict) -> str:
             _link(row.config),
             row.row,
             *_counts(sizes[row.config, ' '.join(row.cfg_options())]),
-            *('-' if row.paper[key] is None else f'{row.paper[key]:g}' for key in metrics),
+            *(figure(row.paper[key]) for key in metrics),
         ]
         for row in table['experiments']
     ]
     header = ['config', 'row', *COUNTS, *(f"paper's {key}" for key in metrics)]
-    text = _markdown(header, rows, left=2)
+    text = markdown_table(header, rows, left=2)
     source = f'{table["source"]}. {_note(table)}'.rstrip()
     return f'## {name}: {table["title"]}\n\n{source}\n\n{text}'
 
@@ -291,7 +293,7 @@ def _others(root: Path, members: list[Size]) -> str:
         text = (root / 'configs' / f'{size.config}.py').read_text(encoding='utf-8')
         summary = text.split('"""')[1].strip().split('\n')[0].rstrip('.')
         rows.append([_link(size.config), summary, *_counts(size)])
-    return '## Further configs\n\n' + _markdown(['config', 'what', *COUNTS], rows, left=2)
+    return '## Further configs\n\n' + markdown_table(['config', 'what', *COUNTS], rows, left=2)
 
 
 def _runs(runs: dict[str, dict]) -> str:
@@ -303,9 +305,4 @@ def _runs(runs: dict[str, dict]) -> str:
         cells = [f'`{run["config"]}`', run['progress'], metrics, run['time'], run['note'], files]
         rows.append(cells)
     header = ['config', 'trained', 'result', 'time (2 CPU cores)', 'note', 'kept']
-    return '## Runs kept here\n\n' + _markdown(header, rows, left=6)
-
-
-def _markdown(header: list[str], rows: list[list[str]], left: int) -> str:
-    ruler = ['---'] * left + ['---:'] * (len(header) - left)
-    return ''.join(f'| {" | ".join(cells)} |\n' for cells in (header, ruler, *rows))
+    return '## Runs kept here\n\n' + markdown_table(header, rows, left=6)

@@ -47,7 +47,7 @@ def one_step(monkeypatch):
 
 @pytest.mark.parametrize('stem', STEMS)
 def test_a_config_trains_and_is_evaluated(stem, one_step, tmp_path):
-    options = [f'{option}' for name, option in ALL_BOXES.items() if name in stem]
+    options = [option for name, option in ALL_BOXES.items() if name in stem]
     try:
         summary = train(
             stem,
