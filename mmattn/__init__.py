@@ -5,13 +5,20 @@ under the scope ``mmattn``: ``custom_imports = dict(imports=['mmattn'])``.
 """
 
 import sys
-
-from mmattn.environment import check
+from importlib import import_module
+from itertools import pairwise
+from types import ModuleType
 
 __version__ = '0.1.0'
 
-# `python -m mmattn doctor` has to run where `import mmattn` cannot; sys.argv[0]
-# is '-m' while Python looks for the package to run.
-if sys.argv[:1] != ['-m']:
-    check()
-    from mmattn import attention, backbones, necks  # noqa: F401
+# `python -m mmattn doctor` has to run where nothing of the stack can be imported; its other
+# commands import what they need.
+if ('-m', __name__) not in pairwise(sys.orig_argv):
+    from mmattn import registry  # noqa: F401
+
+
+def __getattr__(name: str) -> ModuleType:
+    """The subpackages with public classes, imported when they are asked for."""
+    if name in ('attention', 'backbones', 'datasets', 'necks'):
+        return import_module(f'{__name__}.{name}')
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

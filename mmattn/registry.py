@@ -1,46 +1,73 @@
 """Registries of scope ``mmattn``, children of MMEngine's root registries.
 
-``type='mmattn.NAME'`` finds their members from any toolbox's config. The
-``locations`` are imported at the first look-up, so that importing mmattn does
-not import a toolbox; members that need one are imported when they are asked for
-by name.
+``type='mmattn.NAME'`` finds their members from any toolbox's config. Members are
+found in the sources of the package and imported when they are asked for, so that
+importing mmattn imports no toolbox, and a new file needs no entry in a list.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Sequence
+from functools import cached_property
 from importlib import import_module
-from importlib.util import find_spec
+from pathlib import Path
 
-from mmengine.registry import DATASETS as ROOT_DATASETS
-from mmengine.registry import HOOKS as ROOT_HOOKS
-from mmengine.registry import METRICS as ROOT_METRICS
-from mmengine.registry import MODELS as ROOT_MODELS
-from mmengine.registry import Registry
+from mmattn.environment import PARTS, check
 
-from mmattn.environment import PARTS
+check()
+
+from mmengine.registry import DATASETS as ROOT_DATASETS  # noqa: E402  (checked first)
+from mmengine.registry import HOOKS as ROOT_HOOKS  # noqa: E402
+from mmengine.registry import METRICS as ROOT_METRICS  # noqa: E402
+from mmengine.registry import MODELS as ROOT_MODELS  # noqa: E402
+from mmengine.registry import Registry  # noqa: E402
 
 
 class LazyRegistry(Registry):
-    """A registry whose ``lazy`` members are imported when they are asked for.
-
-    The toolbox from which they inherit takes seconds to import and need not be
-    installed for the other members.
+    """A registry that imports its members when they are asked for.
 
     Args:
-        toolbox: The module of the toolbox, such as mmpretrain.
-        lazy: Name of a member -> the module that registers it.
         args, options: Those of :class:`Registry`.
+        decorator: The name of the registry in the sources: ``@MODELS.register_module()``
+            above a class makes it a member.
+        packages: Packages of mmattn whose modules are looked through.
     """
 
-    def __init__(self, *args, toolbox: str, lazy: Mapping[str, str], **options) -> None:
+    def __init__(self, *args, decorator: str, packages: Sequence[str], **options) -> None:
         super().__init__(*args, **options)
-        self.toolbox = toolbox
-        self.lazy = lazy
+        self.decorator = decorator
+        self.packages = packages
+
+    @cached_property
+    def modules(self) -> dict[str, str]:
+        """Name of a member -> the module that registers it, imported or not."""
+        pattern = rf'^@{self.decorator}\.register_module\(.*\)\n(?:@.*\n)*class (\w+)'
+        root = Path(__file__).parent
+        return {
+            name: '.'.join(('mmattn', *path.relative_to(root).with_suffix('').parts))
+            for package in self.packages
+            for path in sorted((root / package).rglob('*.py'))
+            for name in re.findall(pattern, path.read_text(encoding='utf-8'), re.MULTILINE)
+        }
+
+    def names_in(self, package: str) -> list[str]:
+        """Sorted names of the members that a package of mmattn registers."""
+        return sorted(n for n, module in self.modules.items() if module.startswith(f'{package}.'))
+
+    def member_of(self, package: str, name: str) -> type:
+        """What a package's ``__getattr__`` returns: its member of this name.
+
+        Raises:
+            AttributeError: If the package has none.
+        """
+        if name in self.names_in(package):
+            return self.get(name)
+        raise AttributeError(f'module {package!r} has no attribute {name!r}')
 
     def get(self, key: str) -> type | None:
         """The member of this name, as :meth:`Registry.get`.
 
         Raises:
-            ImportError: If it needs the toolbox and that is not installed.
+            ImportError: If it needs a toolbox that is not installed.
         """
         if isinstance(key, str):
             scope, name = self.split_scope_key(key)
@@ -49,29 +76,44 @@ class LazyRegistry(Registry):
         return super().get(key)
 
     def _import(self, name: str) -> None:
-        if name not in self.lazy or name in self._module_dict:
+        if name not in self.modules or name in self._module_dict:
             return
-        if find_spec(self.toolbox) is None:
-            part = next(part for part in PARTS if part.module == self.toolbox)
+        try:
+            import_module(self.modules[name])
+        except ModuleNotFoundError as error:
+            missing = (error.name or '').partition('.')[0]
+            part = next((part for part in PARTS if part.module == missing), None)
+            if part is None:
+                raise
             raise ImportError(
-                f'{self.scope}.{name} inherits from {self.toolbox}, which is not installed: '
+                f'{self.scope}.{name} inherits from {part.module}, which is not installed: '
                 f"pip install '{part.maintained}' (or '{part.original}' beside the original "
                 f'mmengine)',
-                name=self.toolbox,
-            )
-        import_module(self.lazy[name])
+                name=part.module,
+            ) from error
+
+    def _register_module(self, module: type, module_name=None, force: bool = False) -> None:
+        """Register a class; one of another file must not take the name of a member."""
+        names = [module_name] if isinstance(module_name, str) else module_name
+        for name in names or [module.__name__]:
+            if self.modules.get(name, module.__module__) != module.__module__:
+                self._import(name)
+        super()._register_module(module, module_name, force)
 
     @property
     def imported(self) -> dict[str, type]:
-        """The members that are imported already."""
+        """The members that are imported already, those of users included."""
         return self._module_dict
 
     @property
     def module_dict(self) -> dict[str, type]:
-        """All members; imports the lazy ones, where their toolbox is installed."""
-        if find_spec(self.toolbox) is not None:
-            for name in self.lazy:
+        """All members but those whose toolbox is not installed; imports them."""
+        for name in self.modules:
+            try:
                 self._import(name)
+            except ImportError as error:
+                if error.name not in {part.module for part in PARTS}:
+                    raise
         return self._module_dict
 
 
@@ -79,32 +121,15 @@ MODELS = LazyRegistry(
     'model',
     parent=ROOT_MODELS,
     scope='mmattn',
-    locations=['mmattn.attention', 'mmattn.backbones', 'mmattn.necks'],
-    toolbox='mmpretrain',
-    lazy={
-        'MobileNetV2': 'mmattn.backbones.mobilenet_v2',
-        'RepVGG': 'mmattn.backbones.repvgg',
-        'SwinTransformer': 'mmattn.backbones.swin',
-    },
+    decorator='MODELS',
+    packages=['attention', 'backbones', 'necks'],
 )
 DATASETS = LazyRegistry(
-    'dataset',
-    parent=ROOT_DATASETS,
-    scope='mmattn',
-    locations=['mmattn.datasets'],
-    toolbox='mmdet',
-    lazy={
-        'ExDarkDataset': 'mmattn.datasets.exdark',
-        'FLIRDataset': 'mmattn.datasets.flir',
-        'VisDroneDataset': 'mmattn.datasets.visdrone',
-    },
+    'dataset', parent=ROOT_DATASETS, scope='mmattn', decorator='DATASETS', packages=['datasets']
 )
 METRICS = LazyRegistry(
-    'metric',
-    parent=ROOT_METRICS,
-    scope='mmattn',
-    locations=['mmattn.evaluation'],
-    toolbox='mmdet',
-    lazy={'VisDroneMetric': 'mmattn.evaluation.visdrone_metric'},
+    'metric', parent=ROOT_METRICS, scope='mmattn', decorator='METRICS', packages=['datasets']
 )
-HOOKS = Registry('hook', parent=ROOT_HOOKS, scope='mmattn', locations=['mmattn.engine'])
+HOOKS = LazyRegistry(
+    'hook', parent=ROOT_HOOKS, scope='mmattn', decorator='HOOKS', packages=['engine']
+)

@@ -12,8 +12,8 @@ import pytest
 
 import mmattn
 from mmattn.__main__ import main
+from mmattn.doctor.mismatches import Findings, mismatches
 from mmattn.environment import PARTS, release, stack_problems
-from mmattn.mismatches import Findings, mismatches
 
 MAINTAINED = dict(part.maintained.split('==') for part in PARTS)
 ORIGINAL = dict(part.original.split('==') for part in PARTS)

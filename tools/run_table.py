@@ -36,9 +36,9 @@ def parse_args() -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> None:
     """Do what the command line says."""
-    from mmattn.engine.errors import UserError
     from mmattn.experiments import find_experiments
     from mmattn.experiments import run as table
+    from mmattn.utils.errors import UserError
 
     try:
         rows = find_experiments(args.table, args.config, args.attention)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mmattn.analysis.operators import ATTENTION, OperationCounter, count
 from mmattn.attention import Attention
-from mmattn.engine.errors import UserError
+from mmattn.utils.errors import UserError
 
 # Height and width when none is given, by toolbox, as the papers' tables have them.
 DEFAULT_SIZES = {'mmpretrain': (224, 224), 'mmdet': (800, 1280), 'mmseg': (512, 2048)}

@@ -6,6 +6,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from mmattn.utils.errors import InvalidValue
+
 
 class Attention(nn.Module):
     """Base class of all attentions.
@@ -44,7 +46,7 @@ class Attention(nn.Module):
     def __init__(self, in_channels: int, warm_start: bool = False) -> None:
         super().__init__()
         if not isinstance(in_channels, int) or in_channels < 1:
-            raise ValueError(
+            raise InvalidValue(
                 f'{type(self).__name__}: in_channels must be a positive integer, '
                 f'got {in_channels!r}'
             )
@@ -109,7 +111,7 @@ def group_norm(norm: nn.GroupNorm, x: Tensor) -> Tensor:
 def hidden_channels(attention: Attention, reduction: int, least: int = 1) -> int:
     """Channels of a bottleneck: ``in_channels // reduction``, but at least ``least``."""
     if not isinstance(reduction, int) or reduction < 1:
-        raise ValueError(
+        raise InvalidValue(
             f'{type(attention).__name__}: reduction must be a positive integer, got {reduction!r}'
         )
     return max(least, attention.in_channels // reduction)
@@ -118,7 +120,7 @@ def hidden_channels(attention: Attention, reduction: int, least: int = 1) -> int
 def check_odd(attention: Attention, name: str, value: int) -> int:
     """Kernels are odd, so that 'same' padding keeps the size of the map."""
     if not isinstance(value, int) or value < 1 or value % 2 == 0:
-        raise ValueError(
+        raise InvalidValue(
             f'{type(attention).__name__}: {name} must be a positive odd integer, got {value!r}'
         )
     return value
@@ -126,7 +128,7 @@ def check_odd(attention: Attention, name: str, value: int) -> int:
 
 def check_choice(attention: Attention, name: str, value: str, choices: tuple[str, ...]) -> str:
     if value not in choices:
-        raise ValueError(
+        raise InvalidValue(
             f'{type(attention).__name__}: {name} must be one of {", ".join(choices)}, got {value!r}'
         )
     return value

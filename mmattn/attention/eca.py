@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mmattn.attention.base import Attention, check_odd
 from mmattn.registry import MODELS
+from mmattn.utils.errors import InvalidValue
 
 
 @MODELS.register_module()
@@ -48,7 +49,7 @@ class ECA(Attention):
         super().__init__(in_channels, warm_start)
         if kernel_size is None:
             if gamma == 0:
-                raise ValueError('ECA: gamma must not be 0')
+                raise InvalidValue('ECA: gamma must not be 0')
             size = int(abs((math.log2(in_channels) + b) / gamma))
             kernel_size = size if size % 2 else size + 1
         check_odd(self, 'kernel_size', kernel_size)

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from mmattn.attention.base import Attention, check_odd, group_norm, nearest_multiples
 from mmattn.registry import MODELS
+from mmattn.utils.errors import InvalidValue
 
 
 @MODELS.register_module()
@@ -53,11 +54,11 @@ class ELA(Attention):
         if num_groups == 'auto':
             num_groups = max(n for n in range(1, 17) if in_channels % n == 0)
         if not isinstance(num_groups, int) or num_groups < 1:
-            raise ValueError(
+            raise InvalidValue(
                 f"ELA: num_groups must be a positive integer or 'auto', got {num_groups!r}"
             )
         if in_channels % num_groups:
-            raise ValueError(
+            raise InvalidValue(
                 f'ELA: in_channels={in_channels} is not a multiple of num_groups={num_groups}; '
                 f"{nearest_multiples(in_channels, num_groups)}, or num_groups='auto'"
             )

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mmattn.attention.base import Attention, group_norm, nearest_multiples
 from mmattn.registry import MODELS
+from mmattn.utils.errors import InvalidValue
 
 
 @MODELS.register_module()
@@ -44,9 +45,9 @@ class EMA(Attention):
         if factor == 'auto':
             factor = max(n for n in range(1, 33) if in_channels % n == 0)
         if not isinstance(factor, int) or factor < 1:
-            raise ValueError(f"EMA: factor must be a positive integer or 'auto', got {factor!r}")
+            raise InvalidValue(f"EMA: factor must be a positive integer or 'auto', got {factor!r}")
         if in_channels % factor:
-            raise ValueError(
+            raise InvalidValue(
                 f'EMA: in_channels={in_channels} is not a multiple of factor={factor}; '
                 f"{nearest_multiples(in_channels, factor)}, or factor='auto'"
             )

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from mmattn.attention.base import Attention, hidden_channels, nearest_multiples
 from mmattn.attention.pooling import pooling_matrix
 from mmattn.registry import MODELS
+from mmattn.utils.errors import InvalidValue
 
 # The first 32 (vertical, horizontal) frequencies of a 7x7 grid: by their
 # accuracy alone (top, from the best; bot, from the worst), and the lowest.
@@ -75,15 +76,15 @@ class FCA(Attention):
     ) -> None:
         super().__init__(in_channels, warm_start)
         if freq_sel not in SELECTIONS:
-            raise ValueError(
+            raise InvalidValue(
                 f'FCA: freq_sel must be topN, lowN or botN with N one of '
                 f'{", ".join(map(str, COUNTS))}, got {freq_sel!r}'
             )
         if not isinstance(dct_size, int) or dct_size < 1:
-            raise ValueError(f'FCA: dct_size must be a positive integer, got {dct_size!r}')
+            raise InvalidValue(f'FCA: dct_size must be a positive integer, got {dct_size!r}')
         count = int(freq_sel[3:])
         if in_channels % count:
-            raise ValueError(
+            raise InvalidValue(
                 f'FCA: in_channels={in_channels} is not a multiple of the {count} frequencies of '
                 f'freq_sel={freq_sel!r}; {nearest_multiples(in_channels, count)}'
             )

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mmattn.attention.base import Attention, group_norm, nearest_multiples
 from mmattn.registry import MODELS
+from mmattn.utils.errors import InvalidValue
 
 
 @MODELS.register_module()
@@ -41,15 +42,15 @@ class SA(Attention):
         if groups == 'auto':
             fitting = [n for n in range(1, 65) if in_channels % (2 * n) == 0]
             if not fitting:
-                raise ValueError(
+                raise InvalidValue(
                     f'SA: in_channels={in_channels} is odd and has no halves; '
                     f'{nearest_multiples(in_channels, 2)}'
                 )
             groups = fitting[-1]
         if not isinstance(groups, int) or groups < 1:
-            raise ValueError(f"SA: groups must be a positive integer or 'auto', got {groups!r}")
+            raise InvalidValue(f"SA: groups must be a positive integer or 'auto', got {groups!r}")
         if in_channels % (2 * groups):
-            raise ValueError(
+            raise InvalidValue(
                 f'SA: in_channels={in_channels} is not a multiple of 2 * groups={2 * groups}; '
                 f"{nearest_multiples(in_channels, 2 * groups)}, or groups='auto'"
             )

@@ -26,6 +26,7 @@ from torch.nn import functional as F
 
 from mmattn.attention.base import Attention, check_choice, check_odd, group_norm, nearest_multiples
 from mmattn.registry import MODELS
+from mmattn.utils.errors import InvalidValue
 
 GATES = ('sigmoid', 'softmax')
 NORMS = ('GN', 'BN', 'LN', 'none')
@@ -87,9 +88,9 @@ class SMSA(Attention):
         super().__init__(in_channels, warm_start)
         groups = len(group_kernel_sizes)
         if groups == 0:
-            raise ValueError('SMSA: group_kernel_sizes is empty; give at least one kernel size')
+            raise InvalidValue('SMSA: group_kernel_sizes is empty; give at least one kernel size')
         if in_channels % groups:
-            raise ValueError(
+            raise InvalidValue(
                 f'SMSA: in_channels={in_channels} is not divisible by the {groups} groups of '
                 f'group_kernel_sizes={tuple(group_kernel_sizes)}; '
                 f'{nearest_multiples(in_channels, groups)}'
@@ -213,31 +214,31 @@ class PCSA(Attention):
     ) -> None:
         super().__init__(in_channels, warm_start)
         if not isinstance(head_num, int) or head_num < 1 or in_channels % head_num:
-            raise ValueError(
+            raise InvalidValue(
                 f'{type(self).__name__}: head_num={head_num!r} does not divide '
                 f'in_channels={in_channels}; valid: '
                 f'{[n for n in range(1, min(in_channels, 64) + 1) if in_channels % n == 0]}'
             )
         if not isinstance(window_size, int) or (window_size < 1 and window_size != -1):
-            raise ValueError(
+            raise InvalidValue(
                 f'{type(self).__name__}: window_size must be a positive integer, or -1 for the '
                 f'whole map, got {window_size!r}'
             )
         if not 0 <= attn_drop_ratio < 1:
-            raise ValueError(
+            raise InvalidValue(
                 f'{type(self).__name__}: attn_drop_ratio must be in [0, 1), got {attn_drop_ratio!r}'
             )
         check_choice(self, 'down_sample_mode', down_sample_mode, DOWN_SAMPLE_MODES)
         check_choice(self, 'gate_layer', gate_layer, GATES)
         if down_sample_mode == 'recombination':
             if window_size == -1:
-                raise ValueError(
+                raise InvalidValue(
                     f"{type(self).__name__}: down_sample_mode='recombination' needs a positive "
                     f'window_size, got -1'
                 )
             self.conv_d = nn.Conv2d(in_channels * window_size**2, in_channels, 1, bias=False)
         if channel_shuffle and head_num == 1:
-            raise ValueError(
+            raise InvalidValue(
                 f'{type(self).__name__}: channel_shuffle=True needs head_num above 1, got 1'
             )
         self.channel_shuffle = channel_shuffle

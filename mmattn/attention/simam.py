@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmattn.attention.base import Attention
 from mmattn.registry import MODELS
+from mmattn.utils.errors import InvalidValue
 
 
 @MODELS.register_module()
@@ -38,7 +39,7 @@ class SimAM(Attention):
     def __init__(self, in_channels: int, e_lambda: float = 1e-4, warm_start: bool = False) -> None:
         super().__init__(in_channels, warm_start)
         if not e_lambda > 0:
-            raise ValueError(f'SimAM: e_lambda must be positive, got {e_lambda!r}')
+            raise InvalidValue(f'SimAM: e_lambda must be positive, got {e_lambda!r}')
         self.e_lambda = e_lambda
 
     def attend(self, x: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mmattn.attention.base import Attention, hidden_channels
 from mmattn.attention.pooling import grid_mean
 from mmattn.registry import MODELS
+from mmattn.utils.errors import InvalidValue
 
 
 class _Excitation(Attention):
@@ -115,7 +116,7 @@ class RGSE(_Excitation):
     ) -> None:
         super().__init__(in_channels, reduction, warm_start)
         if not isinstance(grid, int) or grid < 1:
-            raise ValueError(f'RGSE: grid must be a positive integer, got {grid!r}')
+            raise InvalidValue(f'RGSE: grid must be a positive integer, got {grid!r}')
         self.grid = grid
         if grid > 1:
             self.conv = nn.Conv2d(in_channels, in_channels, grid, groups=in_channels, bias=False)

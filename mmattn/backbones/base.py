@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmattn.attention import Attention
+from mmattn.utils.errors import InvalidArgument, InvalidValue
 
 
 def active_toolbox() -> str:
@@ -44,11 +45,11 @@ def init_config(
     if pretrained is None:
         return default if init_cfg is None else init_cfg
     if init_cfg is not None:
-        raise ValueError(
+        raise InvalidValue(
             f'init_cfg and pretrained={pretrained!r} cannot be given together; use init_cfg'
         )
     if not isinstance(pretrained, str):
-        raise TypeError(f'pretrained must be a path or None, got {pretrained!r}')
+        raise InvalidArgument(f'pretrained must be a path or None, got {pretrained!r}')
     warnings.warn(
         "pretrained is deprecated; use init_cfg=dict(type='Pretrained', checkpoint=...)",
         stacklevel=3,
@@ -65,7 +66,7 @@ def check_stage_numbers(name: str, numbers: Iterable[int], least: int, most: int
     numbers = tuple(numbers)
     if any(number not in range(least, most + 1) for number in numbers):
         given = numbers if name == 'out_indices' else numbers[0]
-        raise ValueError(f'{name} must be between {least} and {most}, got {given}')
+        raise InvalidValue(f'{name} must be between {least} and {most}, got {given}')
 
 
 class AttentionBackbone(BaseModule):
@@ -168,7 +169,7 @@ def _adopt_checkpoint(module: AttentionBackbone, state_dict: dict, prefix: str, 
     # An adapted stem may differ; a tenth of wrong shapes is another depth or width.
     wrong = [name for name in stock if name in given and given[name] != own[name]]
     if 2 * len(matched_stock) < len(stock) or 10 * len(wrong) > len(stock):
-        raise ValueError(
+        raise InvalidValue(
             f'the checkpoint does not fit {type(module).__name__}: {len(matched_stock)} of its '
             f'{len(stock)} stock keys match by name and shape. '
             + _explain_mismatch(own, given, wrong, state_dict, prefix)

@@ -4,6 +4,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from mmattn.utils.errors import InvalidValue
+
 
 def fold_norm(module: nn.Module, conv_name: str, norm_name: str) -> None:
     """Fold a BatchNorm into a convolution; in its place stays an identity.
@@ -23,7 +25,7 @@ def fold_norm(module: nn.Module, conv_name: str, norm_name: str) -> None:
     if isinstance(norm, nn.Identity) or type(conv) is not nn.Conv2d:
         return
     if not isinstance(norm, _BatchNorm):
-        raise ValueError(
+        raise InvalidValue(
             f'only BatchNorm can be folded into a convolution, {norm_name} is a '
             f'{type(norm).__name__}'
         )

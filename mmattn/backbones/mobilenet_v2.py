@@ -25,6 +25,7 @@ from mmattn.backbones.base import (
 from mmattn.backbones.resnet import DEFAULT_INIT
 from mmattn.backbones.slots import AttentionBlock, parse_attention, parse_plugins
 from mmattn.registry import MODELS
+from mmattn.utils.errors import InvalidValue
 
 BATCH_NORM, RELU6 = dict(type='BN'), dict(type='ReLU6')
 # Size of each stage's features: 0 for a quarter of the image's (or more), 1 for an eighth, ...
@@ -140,7 +141,7 @@ class MobileNetV2(AttentionBackbone, StockMobileNetV2):
         check_stage_numbers('frozen_stages', (frozen_stages,), -1, num_stages)
         for name, values in dict(strides=strides, dilations=dilations).items():
             if len(values) != num_stages:
-                raise ValueError(
+                raise InvalidValue(
                     f'{name} must have {num_stages} entries, one per stage, got {tuple(values)}'
                 )
         slots = dict(

@@ -21,6 +21,7 @@ from mmattn.backbones.base import AttentionBackbone, check_stage_numbers, init_c
 from mmattn.backbones.resnet import DEFAULT_INIT
 from mmattn.backbones.slots import AttentionBlock, parse_attention, parse_plugins
 from mmattn.registry import MODELS
+from mmattn.utils.errors import InvalidValue, UnknownName
 
 BATCH_NORM, RELU = dict(type='BN'), dict(type='ReLU')
 ARCH_KEYS = ('num_blocks', 'width_factor', 'group_layer_map', 'se_cfg')
@@ -65,7 +66,7 @@ class RepVGGBlock(AttentionBlock, StockBlock):
             return
         norm = self.branch_3x3.norm
         if not isinstance(norm, _BatchNorm):
-            raise ValueError(
+            raise InvalidValue(
                 f'only BatchNorm can be fused into a convolution, got norm_cfg={self.norm_cfg!r}'
             )
         # The stock method takes this name only, and SyncBN is fused the same way.
@@ -148,7 +149,7 @@ class RepVGG(AttentionBackbone, StockRepVGG):
             strides=strides, dilations=dilations, width_factor=arch['width_factor']
         ).items():
             if len(values) != num_stages:
-                raise ValueError(
+                raise InvalidValue(
                     f'{name} must have {num_stages} entries, one per stage, got {tuple(values)}'
                 )
         slots = dict(
@@ -182,10 +183,12 @@ class RepVGG(AttentionBackbone, StockRepVGG):
     def _settings(self, arch: str | dict) -> dict:
         if isinstance(arch, str):
             if arch not in self.arch_settings:
-                raise KeyError(f'RepVGG: no arch {arch!r}; valid: {", ".join(self.arch_settings)}')
+                raise UnknownName(
+                    f'RepVGG: no arch {arch!r}; valid: {", ".join(self.arch_settings)}'
+                )
             return self.arch_settings[arch]
         if not isinstance(arch, dict) or set(arch) - {'stem_channels'} != set(ARCH_KEYS):
-            raise ValueError(
+            raise InvalidValue(
                 f'RepVGG: arch must be a name or a dict with {", ".join(ARCH_KEYS)} '
                 f'(and stem_channels), got {arch!r}'
             )

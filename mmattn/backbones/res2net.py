@@ -22,6 +22,7 @@ from mmattn.backbones.folding import fold_norm, fold_sequence
 from mmattn.backbones.residual_blocks import Bottleneck
 from mmattn.backbones.resnet import ResNet
 from mmattn.registry import MODELS
+from mmattn.utils.errors import InvalidValue
 
 
 class Bottle2neck(Bottleneck):
@@ -68,7 +69,7 @@ class Bottle2neck(Bottleneck):
         **options,
     ) -> None:
         if not isinstance(scales, int) or scales < 2:
-            raise ValueError(f'scales must be an integer of at least 2, got {scales!r}')
+            raise InvalidValue(f'scales must be an integer of at least 2, got {scales!r}')
         self.scales = scales
         self.width_ratio = base_width / base_channels
         self.first = first
@@ -80,7 +81,7 @@ class Bottle2neck(Bottleneck):
         self.stride = strides[1]
         self.width = int(self.mid_channels * self.width_ratio)
         if self.width < 1:
-            raise ValueError(
+            raise InvalidValue(
                 f'base_width is too small: {self.mid_channels} middle channels times '
                 f'{self.width_ratio:g} leave a subset without channels'
             )

@@ -15,6 +15,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmattn.backbones.slots import AttentionBlock, AttentionCfg, PluginCfg
+from mmattn.utils.errors import InvalidValue
 
 
 class ResidualBlock(AttentionBlock, BaseModule):
@@ -124,9 +125,9 @@ class BasicBlock(ResidualBlock):
 
     def _make_layers(self, in_channels, stride, dilation, style, groups, dcn) -> None:
         if dcn is not None:
-            raise ValueError('dcn needs a Bottleneck (depth 50, 101 or 152), not a BasicBlock')
+            raise InvalidValue('dcn needs a Bottleneck (depth 50, 101 or 152), not a BasicBlock')
         if self.mid_channels != self.out_channels:
-            raise ValueError(
+            raise InvalidValue(
                 'a BasicBlock (depth 18 or 34) has neither an expansion nor groups; '
                 'use depth 50, 101 or 152'
             )
@@ -183,7 +184,7 @@ class Bottleneck(ResidualBlock):
     def _strides(self, stride: int, style: str) -> tuple[int, int]:
         """Strides of the first 1x1 and of the 3x3 convolution."""
         if style not in ('pytorch', 'caffe'):
-            raise ValueError(f"style must be 'pytorch' or 'caffe', got {style!r}")
+            raise InvalidValue(f"style must be 'pytorch' or 'caffe', got {style!r}")
         return (1, stride) if style == 'pytorch' else (stride, 1)
 
     def _conv2_cfg(self, dcn: dict | None) -> dict | None:
@@ -191,7 +192,7 @@ class Bottleneck(ResidualBlock):
         if dcn is None or dcn.get('fallback_on_stride', False):
             return self.conv_cfg
         if self.conv_cfg is not None:
-            raise ValueError(f'conv_cfg must be None with dcn, got {self.conv_cfg!r}')
+            raise InvalidValue(f'conv_cfg must be None with dcn, got {self.conv_cfg!r}')
         import mmcv.ops  # noqa: F401  (registers DCN and DCNv2)
 
         return {key: value for key, value in dcn.items() if key != 'fallback_on_stride'}

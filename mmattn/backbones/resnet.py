@@ -24,6 +24,7 @@ from mmattn.backbones.base import (
 from mmattn.backbones.residual_blocks import BasicBlock, Bottleneck, ResidualBlock
 from mmattn.backbones.slots import parse_attention, parse_plugins
 from mmattn.registry import MODELS
+from mmattn.utils.errors import InvalidValue, UnknownName
 
 DEFAULT_INIT = [
     dict(type='Kaiming', layer=['Conv2d']),
@@ -131,7 +132,7 @@ class ResNet(AttentionBackbone):
         freeze_attention: bool = False,
     ) -> None:
         if depth not in self.arch_settings:
-            raise KeyError(
+            raise UnknownName(
                 f'{type(self).__name__}: no depth {depth!r}; valid: {list(self.arch_settings)}'
             )
         super().__init__(init_config(init_cfg, pretrained, DEFAULT_INIT))
@@ -157,7 +158,7 @@ class ResNet(AttentionBackbone):
         self.stage_blocks = stage_blocks[:num_stages]
         expansion = block.expansion if expansion is None else expansion
         if multi_grid is not None and len(multi_grid) != self.stage_blocks[-1]:
-            raise ValueError(
+            raise InvalidValue(
                 f'multi_grid must have {self.stage_blocks[-1]} entries, one per block of the last '
                 f'stage, got {tuple(multi_grid)}'
             )
@@ -218,16 +219,16 @@ class ResNet(AttentionBackbone):
     def _check_stages(self, stage_with_dcn: Sequence[bool] | None) -> None:
         most = len(self.arch_settings[self.depth][1])
         if not 1 <= self.num_stages <= most:
-            raise ValueError(f'num_stages must be 1 to {most}, got {self.num_stages}')
+            raise InvalidValue(f'num_stages must be 1 to {most}, got {self.num_stages}')
         for name, values in dict(
             strides=self.strides, dilations=self.dilations, stage_with_dcn=stage_with_dcn
         ).items():
             if values is not None and len(values) != self.num_stages:
-                raise ValueError(
+                raise InvalidValue(
                     f'{name} must have num_stages={self.num_stages} entries, got {tuple(values)}'
                 )
         if not all(0 <= index < self.num_stages for index in self.out_indices):
-            raise ValueError(
+            raise InvalidValue(
                 f'out_indices must be between 0 and {self.num_stages - 1} '
                 f'(num_stages={self.num_stages}), got {self.out_indices}'
             )
@@ -366,7 +367,7 @@ class ResNeXt(ResNet):
         **options,
     ) -> None:
         if None not in (width_per_group, base_width) and width_per_group != base_width:
-            raise ValueError(
+            raise InvalidValue(
                 f'width_per_group={width_per_group} and base_width={base_width} name the same '
                 f'width; give one of them'
             )

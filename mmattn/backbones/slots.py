@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mmattn.attention import Attention
 from mmattn.registry import MODELS
+from mmattn.utils.errors import InvalidArgument, InvalidValue, UnknownName
 
 
 class AttentionCfg(NamedTuple):
@@ -78,7 +79,7 @@ class AttentionBlock:
             try:
                 module = cls(channels[position], **arguments)
             except ValueError as error:
-                raise ValueError(f'attention at {position} of stage {stage}: {error}') from error
+                raise InvalidValue(f'attention at {position} of stage {stage}: {error}') from error
             self._fill_slot(position, name, module)
         for plugin in plugins:
             if plugin.stages[stage]:
@@ -109,7 +110,7 @@ class AttentionBlock:
 
     def _fill_slot(self, position: str, name: str, module: nn.Module) -> None:
         if hasattr(self, name):
-            raise ValueError(
+            raise InvalidValue(
                 f'two modules of one block are called {name!r}; give the second plugin another '
                 f"name with dict(cfg=dict(..., postfix='_1'))"
             )
@@ -146,7 +147,7 @@ def parse_attention(
         return []
     entries = [attention] if isinstance(attention, Mapping) else attention
     if isinstance(entries, str) or not isinstance(entries, Sequence):
-        raise TypeError(
+        raise InvalidArgument(
             f"attention must be None, a dict such as dict(type='SCSA') or a list of dicts, "
             f'got {attention!r}'
         )
@@ -155,7 +156,7 @@ def parse_attention(
 
 def _parse_entry(entry: dict, num_stages: int, block: type[AttentionBlock]) -> AttentionCfg:
     if not isinstance(entry, Mapping) or 'type' not in entry:
-        raise TypeError(
+        raise InvalidArgument(
             f"each attention must be a dict with a 'type', one of {', '.join(attention_names())}; "
             f'got {entry!r}'
         )
@@ -170,7 +171,7 @@ def _parse_entry(entry: dict, num_stages: int, block: type[AttentionBlock]) -> A
     known = [name for name in inspect.signature(cls).parameters if name != 'in_channels']
     for name in arguments:
         if name not in known:
-            raise TypeError(
+            raise InvalidArgument(
                 f'{cls.__name__} takes no argument {name!r}; valid: '
                 f'{", ".join([*known, "position", "stages"])}'
             )
@@ -191,10 +192,12 @@ def parse_plugins(
     parsed = []
     for entry in plugins or ():
         if not isinstance(entry, Mapping) or 'cfg' not in entry or 'position' not in entry:
-            raise TypeError(f"each plugin must be a dict with 'cfg' and 'position', got {entry!r}")
+            raise InvalidArgument(
+                f"each plugin must be a dict with 'cfg' and 'position', got {entry!r}"
+            )
         unknown = set(entry) - {'cfg', 'position', 'stages', '_scope_'}
         if unknown:
-            raise TypeError(
+            raise InvalidArgument(
                 f'a plugin takes no key {", ".join(map(repr, sorted(unknown)))}; '
                 f'valid: cfg, position, stages'
             )
@@ -209,13 +212,13 @@ def parse_plugins(
 
 
 def attention_names() -> list[str]:
-    """Names of all registered attentions, sorted."""
-    MODELS.import_from_location()
-    return sorted(
+    """Names of all attentions, ours and those that users have registered, sorted."""
+    own = {
         name
         for name, cls in MODELS.imported.items()
         if isinstance(cls, type) and issubclass(cls, Attention)
-    )
+    }
+    return sorted(own.union(MODELS.names_in('mmattn.attention')))
 
 
 def find_attention(kind: str | type) -> type[Attention]:
@@ -229,22 +232,21 @@ def find_attention(kind: str | type) -> type[Attention]:
     cls = kind
     if isinstance(kind, str):
         # A name with dots can be the full path of a class of the user's own.
-        cls = MODELS.get(kind) if '.' in kind else MODELS.imported.get(kind)
-        if cls is None and kind not in attention_names():
+        cls = MODELS.get(kind) if '.' in kind or kind in attention_names() else None
+        if cls is None:
             near = difflib.get_close_matches(kind, attention_names(), 1, 0.4)
             hint = f' (did you mean {near[0]}?)' if near else ''
-            raise KeyError(
+            raise UnknownName(
                 f'unknown attention {kind!r}{hint}; valid: {", ".join(attention_names())}'
             )
-        cls = cls or MODELS.imported[kind]
     if not (isinstance(cls, type) and issubclass(cls, Attention)):
-        raise KeyError(f'{kind!r} is not an attention; valid: {", ".join(attention_names())}')
+        raise UnknownName(f'{kind!r} is not an attention; valid: {", ".join(attention_names())}')
     return cls
 
 
 def check_position(position: str, block: type[AttentionBlock]) -> str:
     if position not in block.positions:
-        raise ValueError(
+        raise InvalidValue(
             f'unknown position {position!r} in a {block.__name__}; '
             f'valid: {", ".join(block.positions)}'
         )
@@ -260,7 +262,7 @@ def check_stages(stages: Sequence[bool] | None, num_stages: int) -> tuple[bool, 
         or len(stages) != num_stages
         or any(not isinstance(flag, bool) for flag in stages)
     ):
-        raise ValueError(
+        raise InvalidValue(
             f'stages must be {num_stages} bools, one per stage of the backbone, got {stages!r}'
         )
     return tuple(stages)

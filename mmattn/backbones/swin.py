@@ -31,6 +31,7 @@ from mmattn.backbones.slots import AttentionBlock, parse_attention, parse_plugin
 from mmattn.backbones.swin_checkpoints import convert_microsoft, resize_bias_tables
 from mmattn.backbones.swin_options import image_size, stage_options, swin_arch
 from mmattn.registry import MODELS
+from mmattn.utils.errors import InvalidValue
 
 LAYER_NORM, GELU = dict(type='LN'), dict(type='GELU')
 # How mmdet and mmseg initialise; mmpretrain leaves it to torch and the model's init_cfg.
@@ -250,7 +251,7 @@ class SwinTransformer(AttentionBackbone, StockSwin):
         self.convert_weights = convert_weights
         for stage, (sequence, heads) in enumerate(zip(self.stages, self.num_heads, strict=True)):
             if sequence.embed_dims % heads:
-                raise ValueError(
+                raise InvalidValue(
                     f'num_heads={self.num_heads}: {heads} does not divide the '
                     f'{sequence.embed_dims} channels of stage {stage}'
                 )

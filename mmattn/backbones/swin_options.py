@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from mmpretrain.models.backbones.swin_transformer import SwinTransformer as StockSwin
 
+from mmattn.utils.errors import InvalidValue, UnknownName
+
 # Dicts within stage_cfgs that hold options; others, such as norm_cfg, are values.
 OPTION_DICTS = ('block_cfgs', 'attn_cfgs', 'ffn_cfgs', 'downsample_cfg')
 
@@ -23,15 +25,17 @@ def swin_arch(
     given = dict(embed_dims=embed_dims, depths=depths, num_heads=num_heads)
     given = {name: value for name, value in given.items() if value is not None}
     if arch is not None and given:
-        raise ValueError(f'arch={arch!r} and {", ".join(given)} name the same; give one of them')
+        raise InvalidValue(f'arch={arch!r} and {", ".join(given)} name the same; give one of them')
     if isinstance(arch, str) and arch.lower() not in StockSwin.arch_zoo:
-        raise KeyError(f'SwinTransformer: no arch {arch!r}; valid: {", ".join(StockSwin.arch_zoo)}')
+        raise UnknownName(
+            f'SwinTransformer: no arch {arch!r}; valid: {", ".join(StockSwin.arch_zoo)}'
+        )
     if not isinstance(arch, dict):
         arch = {**StockSwin.arch_zoo[(arch or 'tiny').lower()], **given}
     if set(arch) != {'embed_dims', 'depths', 'num_heads'}:
-        raise ValueError(f'arch must have embed_dims, depths and num_heads, got {arch!r}')
+        raise InvalidValue(f'arch must have embed_dims, depths and num_heads, got {arch!r}')
     if len(arch['depths']) != len(arch['num_heads']):
-        raise ValueError(
+        raise InvalidValue(
             f'depths and num_heads must have one entry per stage, '
             f'got {arch["depths"]} and {arch["num_heads"]}'
         )
@@ -47,7 +51,7 @@ def image_size(
         ValueError: If both names are given and differ.
     """
     if None not in (img_size, pretrain_img_size) and img_size != pretrain_img_size:
-        raise ValueError(
+        raise InvalidValue(
             f'img_size={img_size} and pretrain_img_size={pretrain_img_size} name the same '
             f'size; give one of them'
         )
@@ -76,11 +80,11 @@ def stage_options(
     given = given or {}
     per_stage = [given] * num_stages if isinstance(given, dict) else list(given)
     if len(per_stage) != num_stages:
-        raise ValueError(f'stage_cfgs must have {num_stages} entries, got {len(per_stage)}')
+        raise InvalidValue(f'stage_cfgs must have {num_stages} entries, got {len(per_stage)}')
     stages = [options] * num_stages
     if strides is not None:
         if len(strides) != num_stages or strides[0] != patch_size:
-            raise ValueError(
+            raise InvalidValue(
                 f'strides must have {num_stages} entries, the first of them '
                 f'patch_size={patch_size}, got {tuple(strides)}'
             )

@@ -11,8 +11,8 @@ from mmattn.datasets.converters.boxes import Record, Tally, clean_record
 from mmattn.datasets.converters.images import check_image
 from mmattn.datasets.converters.source import ALL
 from mmattn.datasets.converters.voc import VOCTree, read_split_file
-from mmattn.engine.errors import UserError
 from mmattn.registry import DATASETS
+from mmattn.utils.errors import UserError
 
 FILTERS = ('filter_empty_gt', 'min_size')
 

@@ -17,18 +17,6 @@ def loaders(cfg: dict) -> Iterator[tuple[str, dict]]:
             yield name, cfg[name]
 
 
-def leaves(dataset: dict) -> Iterator[dict]:
-    """Yields the data sets that read files, below wrappers such as RepeatDataset."""
-    inner = dataset.get('dataset')
-    if inner is not None:
-        yield from leaves(inner)
-    elif dataset.get('datasets') is not None:
-        for child in dataset['datasets']:
-            yield from leaves(child)
-    else:
-        yield dataset
-
-
 def wrappers(dataset: dict) -> Iterator[dict]:
     """Yields the wrappers around the data sets that read files."""
     inner = dataset.get('dataset')

@@ -17,12 +17,14 @@ from mmengine.config import Config
 from rich.console import Console
 from rich.progress import Progress
 
-from .dataset_configs import build_unloaded, dataset_class, leaves, loaders, relocate, wrappers
+from mmattn.utils.walk import iter_datasets, iter_dicts
+
+from .dataset_configs import build_unloaded, dataset_class, loaders, relocate, wrappers
 from .formats import Format, Part, cifar, find_format
 from .formats.base import class_names
 from .schedule import set_optimizer, shorten
 from .scratch import fewer_regions, from_scratch
-from .sizes import scale_sizes, test_size, walk_dicts
+from .sizes import scale_sizes, test_size
 from .tasks import TASKS, Task
 
 DATA_FOLDER = 'demo_data'
@@ -83,7 +85,7 @@ def _formats(cfg: Config, scope: str) -> list[Format]:
     return [
         find_format(dataset_class(leaf, scope))
         for _, loader in loaders(cfg)
-        for leaf in leaves(loader['dataset'])
+        for leaf in iter_datasets(loader['dataset'])
     ]
 
 
@@ -93,7 +95,7 @@ def _task_of(cfg: Config, forms: list[Format]) -> Task:
     if len(names) > 1:
         raise ValueError(f'the data loaders serve different tasks: {", ".join(names)}')
     task = TASKS[names[0]]
-    counts = [head['num_classes'] for head in walk_dicts(cfg['model']) if 'num_classes' in head]
+    counts = [head['num_classes'] for head in iter_dicts(cfg['model']) if 'num_classes' in head]
     with_classes = min([count for count in counts if isinstance(count, int)], default=None)
     if with_classes is None:
         return task
@@ -109,7 +111,7 @@ def _sizes(cfg: Config, task: Task, forms: list[Format]) -> tuple[float, tuple[i
     if fixed:
         return 1.0, fixed
     loader = cfg.get('val_dataloader') or cfg.get('test_dataloader') or cfg['train_dataloader']
-    native = test_size(next(leaves(loader['dataset'])).get('pipeline') or [])
+    native = test_size(next(iter_datasets(loader['dataset'])).get('pipeline') or [])
     side = min(task.side, min(native)) if native else task.side
     return (side / min(native) if native else 1.0), (round(side * task.aspect), side)
 
@@ -152,11 +154,11 @@ def _replace_data(
     written: set[str] = set()
     notes: list[str] = []
     train = cfg['train_dataloader']['dataset']
-    shares = {'train_dataloader': len(list(leaves(train)))}
+    shares = {'train_dataloader': len(list(iter_datasets(train)))}
     total = task.train_images + 2 * task.val_images
     with _progress(total, generate) as advance:
         for name, loader in loaders(cfg):
-            for leaf in leaves(loader['dataset']):
+            for leaf in iter_datasets(loader['dataset']):
                 old = _join(leaf.get('data_root'), leaf.get('ann_file'))
                 leaf.pop('indices', None)
                 relocate(leaf, roots, base)
@@ -207,9 +209,9 @@ def _join(root: str | None, path: str | None) -> str:
 
 def _move_evaluator(evaluator: object, loader: dict | None, moved: dict[str, str]) -> None:
     """Points an evaluator's annotation files at the generated ones."""
-    for config in walk_dicts(evaluator):
+    for config in iter_dicts(evaluator):
         if config.get('ann_file'):
-            leaf = next(leaves(loader['dataset']))
+            leaf = next(iter_datasets(loader['dataset']))
             config['ann_file'] = moved.get(
                 str(PurePosixPath(config['ann_file'])), _join(leaf['data_root'], leaf['ann_file'])
             )
@@ -229,7 +231,7 @@ def _import_also(cfg: Config, module: str) -> None:
 
 def _scale(cfg: Config, factor: float) -> None:
     for _, loader in loaders(cfg):
-        for dataset in [*wrappers(loader['dataset']), *leaves(loader['dataset'])]:
+        for dataset in [*wrappers(loader['dataset']), *iter_datasets(loader['dataset'])]:
             scale_sizes(dataset.get('pipeline') or [], factor)
             limits = dataset.get('filter_cfg') or {}
             for key in ('min_size', 'bbox_min_size'):

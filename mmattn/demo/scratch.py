@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 
-from .sizes import walk_dicts
+from mmattn.utils.walk import iter_dicts
 
 # Two-stage detectors: regions an image, enough for a handful of objects.
 PROPOSALS = 128
@@ -22,7 +22,7 @@ def from_scratch(cfg: dict, scope: str) -> list[str]:
     notes = []
     pretrained = [cfg['load_from']] if cfg.get('load_from') else []
     cfg['load_from'] = None
-    for config in walk_dicts(model):
+    for config in iter_dicts(model):
         init = config.get('init_cfg')
         if isinstance(init, dict) and init.get('type') == 'Pretrained':
             pretrained.append(init.get('checkpoint'))
@@ -53,7 +53,7 @@ def fewer_regions(model: dict) -> list[str]:
     """Lowers the number of regions a detector looks at, in place; says so if it did."""
     changed = False
     for part in ('train_cfg', 'test_cfg'):
-        for config in walk_dicts(model.get(part) or {}):
+        for config in iter_dicts(model.get(part) or {}):
             limits = {'nms_pre': CANDIDATES}
             if 'nms_pre' in config:
                 limits['max_per_img'] = PROPOSALS

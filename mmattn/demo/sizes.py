@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+
+from mmattn.utils.walk import iter_dicts
 
 # Names under which transforms and preprocessors keep sizes in pixels.
 SIZE_KEYS = (
@@ -29,20 +30,10 @@ def scale_sizes(node: object, factor: float) -> None:
 
     A size keeps being a multiple of 8 if it was one. Floats are ratios and stay.
     """
-    for config in walk_dicts(node):
+    for config in iter_dicts(node):
         for key in SIZE_KEYS:
             if key in config and not isinstance(config[key], dict):
                 config[key] = _scaled(config[key], factor)
-
-
-def walk_dicts(node: object) -> Iterator[dict]:
-    """Yields every dict inside nested dicts, lists and tuples, outermost first."""
-    if isinstance(node, dict):
-        yield node
-        node = list(node.values())
-    if isinstance(node, (list, tuple)):
-        for child in node:
-            yield from walk_dicts(child)
 
 
 def test_size(pipeline: list) -> tuple[int, int] | None:
@@ -51,7 +42,7 @@ def test_size(pipeline: list) -> tuple[int, int] | None:
     A single number counts as a square; sizes of later transforms win over earlier ones.
     """
     found = None
-    for config in walk_dicts(pipeline):
+    for config in iter_dicts(pipeline):
         for key in ('scale', 'img_scale', 'crop_size', 'size'):
             value = config.get(key)
             if isinstance(value, int) and value >= SMALLEST_SIZE:

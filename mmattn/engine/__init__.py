@@ -7,10 +7,10 @@
 from mmattn.engine.channels_last import ChannelsLastHook
 from mmattn.engine.data_check import check_data
 from mmattn.engine.data_root import set_data_root
-from mmattn.engine.errors import Interrupted, UserError
 from mmattn.engine.hooks import NonFiniteLossHook
 from mmattn.engine.machine import adapt_to_machine
 from mmattn.engine.resume import find_resumable
+from mmattn.utils.errors import Interrupted, UserError
 
 __all__ = [
     'ChannelsLastHook',

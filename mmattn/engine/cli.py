@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from mmattn.engine import interrupt
-from mmattn.engine.errors import UserError
+from mmattn.utils.errors import UserError
 
 PACKAGE = Path(__file__).resolve().parents[1]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict, DictAction
 
-from mmattn.engine.errors import UserError
-from mmattn.engine.walk import type_name
+from mmattn.utils.errors import UserError
+from mmattn.utils.walk import type_name
 
 # Similar enough to be a slip of the keyboard: 'backbon', 'attenion', but not 'test_cfg'.
 TYPO_CUTOFF = 0.8

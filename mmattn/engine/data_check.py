@@ -8,8 +8,8 @@ from typing import Any
 from mmengine.config import Config
 
 from mmattn.data_guide import guide_of_dataset
-from mmattn.engine.errors import UserError
-from mmattn.engine.walk import type_name
+from mmattn.utils.errors import UserError
+from mmattn.utils.walk import iter_datasets, type_name
 
 CIFAR_FOLDERS = {'CIFAR10': 'cifar-10-batches-py', 'CIFAR100': 'cifar-100-python'}
 
@@ -40,26 +40,13 @@ def check_data(cfg: Config, loaders: Sequence[str] = ('train', 'val')) -> None:
         dataloader = cfg.get(f'{loader}_dataloader')
         if not dataloader:
             continue
-        datasets = list(_datasets(dataloader.get('dataset')))
+        datasets = list(iter_datasets(dataloader.get('dataset')))
         for dataset in datasets:
             missing += _missing_of_dataset(dataset, f'{loader}_dataloader')
         kind = type_name(datasets[0]) if datasets else ''
         missing += _missing_of_evaluator(cfg.get(f'{loader}_evaluator'), loader, kind)
     if missing:
         raise UserError(_message(cfg, missing))
-
-
-def _datasets(node: Any) -> Iterator[dict]:
-    """Yield the innermost datasets of wrappers (RepeatDataset, ConcatDataset, ...)."""
-    if isinstance(node, (list, tuple)):
-        for child in node:
-            yield from _datasets(child)
-    elif isinstance(node, dict):
-        inner = node.get('dataset', node.get('datasets'))
-        if inner is None:
-            yield node
-        else:
-            yield from _datasets(inner)
 
 
 def _missing_of_dataset(dataset: dict, wanted_by: str) -> list[Missing]:

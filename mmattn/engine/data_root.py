@@ -7,8 +7,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmattn.engine.errors import UserError
-from mmattn.engine.walk import iter_dicts
+from mmattn.utils.errors import UserError
+from mmattn.utils.walk import iter_dicts
 
 # Keys of a dataset or evaluator that hold paths (strings, or dicts of strings).
 PATH_KEYS = ('ann_file', 'data_prefix', 'seg_prefix', 'proposal_file')

@@ -12,8 +12,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmattn.engine import interrupt
-from mmattn.engine.errors import UserError
 from mmattn.registry import HOOKS
+from mmattn.utils.errors import UserError
 
 
 def _scalar(value: torch.Tensor | float) -> float:

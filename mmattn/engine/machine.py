@@ -7,8 +7,8 @@ import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 
-from mmattn.engine.errors import UserError
-from mmattn.engine.walk import iter_dicts, type_name
+from mmattn.utils.errors import UserError
+from mmattn.utils.walk import iter_dicts, type_name
 
 SYNC_BN = ('SyncBN', 'MMSyncBN', 'SyncBatchNorm')
 # What only these wrappers take; OptimWrapper would refuse it.

@@ -1,14 +1,10 @@
 """Choosing the checkpoint that a run continues from."""
 
 import os.path as osp
-import pickle
 import re
-import zipfile
 from pathlib import Path
 
-import torch
-
-from mmattn.engine.errors import UserError
+from mmattn.utils.checkpoints import broken
 
 
 def find_resumable(work_dir: str) -> tuple[str | None, list[str]]:
@@ -66,41 +62,3 @@ def _newer_than_named(numbered: list[tuple[int, Path]], named: Path) -> list[str
     if named in numbers and numbered[0][0] > numbers[named]:
         return [f'{numbered[0][1].name} is there too; last_checkpoint says {named.name}.']
     return []
-
-
-def broken(path: Path) -> str | None:
-    """Say why a checkpoint file cannot be read, or None if it can.
-
-    Checks the archive's checksums rather than building tensors: a truncated
-    file has no directory at its end, a damaged one a wrong checksum.
-    """
-    if zipfile.is_zipfile(path):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                bad = archive.testzip()
-        except (zipfile.BadZipFile, OSError) as error:
-            return str(error)
-        return None if bad is None else f'its part {bad} is damaged'
-    if path.stat().st_size == 0:
-        return 'it is empty'
-    try:
-        # the format before torch 1.6 is no zip archive
-        torch.load(path, map_location='cpu', weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, OSError, ValueError) as error:
-        return f'truncated or not a checkpoint: {type(error).__name__}'
-    return None
-
-
-def check_checkpoint(path: str, option: str) -> None:
-    """Raise a :class:`UserError` unless ``path`` is a readable checkpoint (URLs pass)."""
-    if '://' in path:
-        return
-    file = Path(path).expanduser()
-    if not file.is_file():
-        what = 'is a folder' if file.is_dir() else 'does not exist'
-        near = sorted(file.parent.glob('*.pth')) if file.parent.is_dir() else []
-        hint = f' In {file.parent}: {", ".join(p.name for p in near)}.' if near else ''
-        raise UserError(f'{option} {path!r} {what}.{hint}')
-    problem = broken(file)
-    if problem:
-        raise UserError(f'{option} {path!r} cannot be read: {problem}.')

@@ -1,13 +1,14 @@
 """What a run ends with: one table."""
 
 import json
-import os
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+
+from mmattn.utils.files import write_whole
 
 # In the work dir of a run that came to its end.
 SUMMARY_FILE = 'summary.json'
@@ -75,10 +76,8 @@ def describe_seconds(seconds: float) -> str:
 
 def write_summary(summary: RunSummary) -> None:
     """Write the outcome as json into the work dir; the file is whole or not there."""
-    path = Path(summary.work_dir, SUMMARY_FILE)
-    part = path.with_name(f'.{path.name}.part')
-    part.write_text(json.dumps(asdict(summary), indent=1, default=float) + '\n', encoding='utf-8')
-    os.replace(part, path)
+    text = json.dumps(asdict(summary), indent=1, default=float) + '\n'
+    write_whole(Path(summary.work_dir, SUMMARY_FILE), text)
 
 
 def print_summary(summary: RunSummary, title: str) -> None:

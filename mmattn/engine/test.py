@@ -11,12 +11,12 @@ from mmattn.engine import config as configs
 from mmattn.engine.cli import say
 from mmattn.engine.data_check import check_data
 from mmattn.engine.data_root import set_data_root
-from mmattn.engine.errors import UserError
 from mmattn.engine.hooks import PictureHook
 from mmattn.engine.machine import adapt_to_machine, infer_launcher, init_distributed
-from mmattn.engine.resume import check_checkpoint
 from mmattn.engine.summary import RunSummary, describe_attention, describe_task, print_summary
 from mmattn.engine.train import build_runner, require_toolbox
+from mmattn.utils.checkpoints import check_checkpoint
+from mmattn.utils.errors import UserError
 
 
 def test(

@@ -17,7 +17,6 @@ from mmattn.engine import interrupt
 from mmattn.engine.cli import end_start, say
 from mmattn.engine.data_check import check_data
 from mmattn.engine.data_root import set_data_root
-from mmattn.engine.errors import Interrupted, UserError
 from mmattn.engine.hooks import (
     CheckpointFitHook,
     InterruptHook,
@@ -26,7 +25,7 @@ from mmattn.engine.hooks import (
     RecordHook,
 )
 from mmattn.engine.machine import adapt_to_machine, infer_launcher, init_distributed
-from mmattn.engine.resume import check_checkpoint, find_resumable
+from mmattn.engine.resume import find_resumable
 from mmattn.engine.runner import Runner
 from mmattn.engine.summary import (
     RunSummary,
@@ -35,6 +34,8 @@ from mmattn.engine.summary import (
     print_summary,
     write_summary,
 )
+from mmattn.utils.checkpoints import check_checkpoint
+from mmattn.utils.errors import Interrupted, UserError
 
 # With dynamic loss scaling the scaler skips a step whose gradients overflow.
 AMP_PATIENCE = 20

@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 from mmattn.engine.config import shipped_configs_dir
-from mmattn.engine.errors import Interrupted, UserError
 from mmattn.engine.summary import SUMMARY_FILE
 from mmattn.experiments.listing import figure
 from mmattn.experiments.rows import Experiment, load_tables
+from mmattn.utils.errors import Interrupted, UserError
 
 LAUNCHERS = ('none', 'pytorch', 'slurm')
 

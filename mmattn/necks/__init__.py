@@ -1,5 +1,10 @@
 """Necks with attention on their outputs."""
 
-from mmattn.necks.attention_neck import AttentionNeck
+from mmattn.registry import MODELS
 
-__all__ = ['AttentionNeck']
+__all__ = [*MODELS.names_in(__name__)]
+
+
+def __getattr__(name: str) -> type:
+    """Import a class when it is asked for."""
+    return MODELS.member_of(__name__, name)

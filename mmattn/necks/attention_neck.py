@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mmattn.backbones.slots import AttentionBlock, AttentionCfg, parse_attention
 from mmattn.registry import MODELS
+from mmattn.utils.errors import InvalidValue
 
 INNER = 'neck.'
 
@@ -80,33 +81,33 @@ class AttentionNeck(BaseModule):
         name = type(self.neck).__name__
         known = getattr(self.neck, 'out_channels', None)
         if known is not None and in_channels is not None and in_channels != known:
-            raise ValueError(
+            raise InvalidValue(
                 f'AttentionNeck: in_channels={in_channels!r}, but {name} has out_channels={known!r}'
             )
         channels = known if in_channels is None else in_channels
         if channels is None:
             where = 'without an inner neck' if self.neck is None else f'{name} has no out_channels'
-            raise ValueError(f'AttentionNeck: {where}: give in_channels (and num_levels)')
+            raise InvalidValue(f'AttentionNeck: {where}: give in_channels (and num_levels)')
         if not isinstance(channels, int):
             channels = tuple(channels)
             if num_levels is not None and num_levels != len(channels):
-                raise ValueError(
+                raise InvalidValue(
                     f'AttentionNeck: num_levels={num_levels}, but there are channels for '
                     f'{len(channels)} levels: {channels}'
                 )
             return channels
         outs = getattr(self.neck, 'num_outs', None)
         if outs is not None and num_levels is not None and num_levels != outs:
-            raise ValueError(f'AttentionNeck: num_levels={num_levels}, but {name} has {outs}')
+            raise InvalidValue(f'AttentionNeck: num_levels={num_levels}, but {name} has {outs}')
         levels = outs if num_levels is None else num_levels
         if levels is None:
-            raise ValueError('AttentionNeck: give num_levels, the number of feature maps')
+            raise InvalidValue('AttentionNeck: give num_levels, the number of feature maps')
         return (channels,) * levels
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         outs = inputs if self.neck is None else self.neck(inputs)
         if len(outs) != len(self.levels):
-            raise ValueError(
+            raise InvalidValue(
                 f'AttentionNeck was built for {len(self.levels)} levels and got {len(outs)}; '
                 f'set num_levels={len(outs)}'
             )

@@ -14,7 +14,7 @@ from mmattn.analysis.operators import count
 from mmattn.attention import SCSA, SE
 from mmattn.backbones import ResNet
 from mmattn.engine.config import load_config
-from mmattn.engine.errors import UserError
+from mmattn.utils.errors import UserError
 
 
 def test_layers_are_counted_by_hand():

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from mmattn.datasets.converters import ExDarkSource, boxes, convert, exdark, images
-from mmattn.engine.errors import UserError
+from mmattn.utils.errors import UserError
 
 HEADER = '% bbGt version=3'
 BOX = 'Bicycle 10 20 30 40 0 0 0 0 0 0 0'

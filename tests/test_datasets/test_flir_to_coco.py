@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from mmattn.datasets.converters import FLIRSource, boxes, convert, flir, images
-from mmattn.engine.errors import UserError
+from mmattn.utils.errors import UserError
 
 # As in the original, most of the names have no box.
 CATEGORIES = [

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from mmattn.datasets.converters import VisDroneSource, boxes, convert, images, visdrone
-from mmattn.engine.errors import UserError
+from mmattn.utils.errors import UserError
 
 
 @pytest.fixture

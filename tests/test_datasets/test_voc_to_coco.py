@@ -6,7 +6,7 @@ from PIL import Image
 
 from mmattn.datasets import converters
 from mmattn.datasets.converters import boxes, images, voc
-from mmattn.engine.errors import UserError
+from mmattn.utils.errors import UserError
 
 
 def convert_voc(root, splits=(), classes=(), **folders):

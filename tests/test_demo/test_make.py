@@ -8,8 +8,9 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 
 from mmattn.demo import make_demo
-from mmattn.demo.dataset_configs import leaves, relative_to
+from mmattn.demo.dataset_configs import relative_to
 from mmattn.demo.tasks import TASKS
+from mmattn.utils.walk import iter_datasets
 
 KINDS = {
     'faster_rcnn': 'detection',
@@ -37,7 +38,7 @@ def test_any_config_becomes_a_demo(kind, config_of, tmp_path):
     base = tmp_path / 'work' / 'demo_data'
     counts = {}
     for name in ('train_dataloader', 'val_dataloader'):
-        for leaf in leaves(cfg[name].dataset):
+        for leaf in iter_datasets(cfg[name].dataset):
             assert Path(leaf.data_root).is_relative_to(base)
             with DATASETS.switch_scope_and_registry(cfg.default_scope) as registry:
                 loaded = registry.build({**leaf, 'pipeline': []})

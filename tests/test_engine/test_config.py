@@ -4,7 +4,7 @@ import pytest
 from mmengine.config import Config
 
 from mmattn.engine import config as configs
-from mmattn.engine.errors import UserError
+from mmattn.utils.errors import UserError
 
 
 def test_shipped_config_is_found_by_name_from_anywhere(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ from mmengine.config import Config
 
 from mmattn.engine import check_data
 from mmattn.engine.config import load_config
-from mmattn.engine.errors import UserError
+from mmattn.utils.errors import UserError
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import Config
 
 from mmattn.engine import set_data_root
-from mmattn.engine.errors import UserError
+from mmattn.utils.errors import UserError
 
 
 def coco(root='data/coco/', **changes):

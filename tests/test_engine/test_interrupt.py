@@ -6,9 +6,9 @@ import signal
 import pytest
 
 from mmattn.engine import cli, interrupt
-from mmattn.engine.errors import Interrupted
 from mmattn.engine.hooks import RecordHook
 from mmattn.engine.train import train
+from mmattn.utils.errors import Interrupted
 
 
 def press_ctrl_c():

@@ -5,8 +5,8 @@ import torch
 from mmengine.config import Config
 
 from mmattn.engine import adapt_to_machine
-from mmattn.engine.errors import UserError
 from mmattn.engine.machine import infer_launcher, init_distributed
+from mmattn.utils.errors import UserError
 
 needs_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason='about machines without CUDA')
 

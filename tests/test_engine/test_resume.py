@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from mmattn.engine import find_resumable
-from mmattn.engine.errors import UserError
-from mmattn.engine.resume import check_checkpoint
+from mmattn.utils.checkpoints import check_checkpoint
+from mmattn.utils.errors import UserError
 
 
 @pytest.fixture

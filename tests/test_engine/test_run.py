@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from mmattn.engine.errors import UserError
 from mmattn.engine.test import test as run_test
 from mmattn.engine.train import train
+from mmattn.utils.errors import UserError
 
 
 def test_train_resume_and_test(project, capsys):

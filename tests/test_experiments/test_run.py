@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from mmattn.engine.errors import UserError
 from mmattn.engine.summary import RunSummary, write_summary
 from mmattn.experiments import find_experiments, run
+from mmattn.utils.errors import UserError
 
 
 @pytest.fixture(autouse=True)

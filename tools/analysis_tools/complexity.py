@@ -46,7 +46,7 @@ def report(args: argparse.Namespace) -> str:
 
     from mmattn.analysis import measure, tables
     from mmattn.engine.config import load_config
-    from mmattn.engine.errors import UserError
+    from mmattn.utils.errors import UserError
 
     console = Console(stderr=True)
     if args.table:

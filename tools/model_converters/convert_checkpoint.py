@@ -50,21 +50,21 @@ def convert_file(args: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.markup import escape
 
-    from mmattn import converters
+    from mmattn import weights
 
-    converters.refuse_existing(args.dst, args.force)
-    weights = converters.unwrap(converters.read_checkpoint(args.src), args.src)
-    source = converters.find_source(args.source, weights.tensors, str(args.src))
-    conversion = converters.convert(weights.tensors, source, args.with_head, str(args.src))
-    if args.with_head and 'dataset_meta' in weights.meta:
-        conversion.checkpoint['meta']['dataset_meta'] = weights.meta['dataset_meta']
-    converters.write_bytes(converters.to_bytes(conversion.checkpoint), args.dst)
+    weights.refuse_existing(args.dst, args.force)
+    loaded = weights.unwrap(weights.read_checkpoint(args.src), args.src)
+    source = weights.find_source(args.source, loaded.tensors, str(args.src))
+    conversion = weights.convert(loaded.tensors, source, args.with_head, str(args.src))
+    if args.with_head and 'dataset_meta' in loaded.meta:
+        conversion.checkpoint['meta']['dataset_meta'] = loaded.meta['dataset_meta']
+    weights.write_whole(args.dst, weights.to_bytes(conversion.checkpoint))
     console = Console()
-    for note in [*weights.notes, *filter(None, [source.note])]:
+    for note in [*loaded.notes, *filter(None, [source.note])]:
         console.print(f'note: {escape(note)}', soft_wrap=True)
-    console.print(converters.report_table(conversion, f'{args.src.name} from {source.origin}'))
+    console.print(weights.report_table(conversion, f'{args.src.name} from {source.origin}'))
     console.print('The config that loads it:\n', style='bold')
-    print(converters.config_text(conversion, str(args.dst)))
+    print(weights.config_text(conversion, str(args.dst)))
     if not args.with_head and 'attention' in conversion.config:
         console.print(
             'note: backbone.freeze_attention=True lets frozen_stages and norm_eval apply to the '

@@ -67,9 +67,9 @@ def main() -> int:
 
 
 def export_model(args: argparse.Namespace) -> None:
-    from mmattn.converters.export import choose_part, export, require_packages
-    from mmattn.converters.files import refuse_existing
-    from mmattn.converters.models import load_model
+    from mmattn.utils.files import refuse_existing
+    from mmattn.weights.export import choose_part, export, require_packages
+    from mmattn.weights.models import load_model
 
     kind = args.format or ('torch' if args.dst.suffix == '.pt2' else 'onnx')
     refuse_existing(args.dst, args.force)

@@ -29,7 +29,7 @@ def main() -> int:
 
 
 def publish_file(args: argparse.Namespace) -> None:
-    from mmattn.converters.publish import publish
+    from mmattn.weights.publish import publish
 
     done = publish(args.src, args.dst, args.force)
     print(f'left out: {", ".join(done.removed) or "nothing"}')

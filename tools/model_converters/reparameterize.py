@@ -34,7 +34,7 @@ def main() -> int:
 
 
 def fuse(args: argparse.Namespace) -> None:
-    from mmattn.converters.reparameterize import reparameterize
+    from mmattn.weights.reparameterize import reparameterize
 
     fused = reparameterize(args.config, args.checkpoint, args.dst, args.cfg_options, args.force)
     for note in fused.notes:

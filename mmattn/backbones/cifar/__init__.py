@@ -1,7 +1,10 @@
 """Backbones for 32 x 32 images, with the same ``attention`` argument."""
 
-from mmattn.backbones.cifar.densenet import DenseNetCIFAR
-from mmattn.backbones.cifar.res2net import Res2NetCIFAR, SERes2NetCIFAR
-from mmattn.backbones.cifar.resnet import ResNetCIFAR
+from mmattn.registry import MODELS
 
-__all__ = ['DenseNetCIFAR', 'Res2NetCIFAR', 'ResNetCIFAR', 'SERes2NetCIFAR']
+__all__ = [*MODELS.names_in(__name__)]
+
+
+def __getattr__(name: str) -> type:
+    """Import a class when it is asked for."""
+    return MODELS.member_of(__name__, name)

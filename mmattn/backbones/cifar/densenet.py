@@ -27,6 +27,7 @@ from mmattn.backbones.slots import (
     parse_plugins,
 )
 from mmattn.registry import MODELS
+from mmattn.utils.errors import InvalidValue
 
 NUM_STAGES = 3
 # Channels of a layer's 1x1 convolution, in multiples of the growth rate ("B").
@@ -192,13 +193,13 @@ class DenseNetCIFAR(AttentionBackbone):
 
     def _check(self, depth: int, growth_rate: int, compression: float) -> None:
         if not isinstance(depth, int) or depth < 10 or (depth - 4) % 6:
-            raise ValueError(
+            raise InvalidValue(
                 f'depth must be 6n + 4 with n of at least 1, such as 40 or 100, got {depth!r}'
             )
         if not isinstance(growth_rate, int) or growth_rate < 1:
-            raise ValueError(f'growth_rate must be a positive integer, got {growth_rate!r}')
+            raise InvalidValue(f'growth_rate must be a positive integer, got {growth_rate!r}')
         if not 0 < compression <= 1:
-            raise ValueError(f'compression must be above 0 and at most 1, got {compression!r}')
+            raise InvalidValue(f'compression must be above 0 and at most 1, got {compression!r}')
 
     def frozen_modules(self) -> Iterator[nn.Module]:
         if self.frozen_stages >= 0:

@@ -19,6 +19,7 @@ from torch import nn
 from mmattn.backbones.residual_blocks import BasicBlock
 from mmattn.backbones.resnet import ResNet
 from mmattn.registry import MODELS
+from mmattn.utils.errors import InvalidValue
 
 
 @MODELS.register_module()
@@ -73,7 +74,7 @@ class ResNetCIFAR(ResNet):
 
     def _make_stem(self, in_channels: int, stem_channels: int) -> None:
         if self.deep_stem:
-            raise ValueError(
+            raise InvalidValue(
                 f'deep_stem=True does not fit {type(self).__name__}, whose stem is one 3x3 '
                 f'convolution without stride'
             )

@@ -10,7 +10,6 @@ from mmattn.datasets.converters.boxes import CLIPPED, Box, Record, Tally, clean_
 from mmattn.datasets.converters.coco import (
     collect_classes,
     read_classes,
-    refuse_existing,
     to_coco,
     write_json,
 )
@@ -42,7 +41,6 @@ __all__ = [
     'other_classes',
     'parse_xml',
     'read_classes',
-    'refuse_existing',
     'summary_table',
     'to_coco',
     'write_json',

@@ -1,14 +1,13 @@
 """COCO annotations out of records, and writing them to disk."""
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmattn.datasets.converters.boxes import Record, Tally, clean_record
-from mmattn.engine.errors import UserError
+from mmattn.utils.errors import UserError
+from mmattn.utils.files import write_whole
 
 # Thousandths of a pixel; more digits are noise of the binary representation.
 DIGITS = 3
@@ -90,32 +89,6 @@ def _number(value: float) -> int | float:
     return int(value) if value == int(value) else value
 
 
-def refuse_existing(paths: Iterable[Path], force: bool) -> None:
-    """Raise UserError, before any work, if one of the outputs is there already."""
-    existing = [str(path) for path in paths if path.exists()]
-    if existing and not force:
-        raise UserError(f'{", ".join(existing)} exists already; --force overwrites.')
-
-
 def write_json(data: dict[str, Any], path: Path) -> None:
     """Write all of the file or nothing: an interruption leaves what was there before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        'w', encoding='utf-8', dir=path.parent, prefix=f'.{path.name}.', delete=False
-    ) as file:
-        try:
-            json.dump(data, file, ensure_ascii=False)
-            file.flush()
-            os.fsync(file.fileno())
-            # Temporary files are private; the result gets what the umask gives any file.
-            os.chmod(file.name, 0o666 & ~_umask())
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    write_whole(path, json.dumps(data, ensure_ascii=False))

@@ -9,11 +9,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from mmattn.datasets.converters.boxes import CLIPPED
-from mmattn.datasets.converters.coco import read_classes, refuse_existing, write_json
+from mmattn.datasets.converters.coco import read_classes, write_json
 from mmattn.datasets.converters.contact_sheet import draw_contact_sheet
 from mmattn.datasets.converters.report import other_classes, summary_table
 from mmattn.datasets.converters.source import Source, convert
-from mmattn.engine.errors import UserError
+from mmattn.utils.errors import UserError
+from mmattn.utils.files import refuse_existing
 
 
 def build_parser(description: str) -> argparse.ArgumentParser:

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from mmattn.datasets.converters.boxes import LISTED_TWICE, Box, Record, parse_number
 from mmattn.datasets.converters.images import NO_IMAGE, SUFFIXES, list_files, stem_of
 from mmattn.datasets.converters.source import Source
-from mmattn.engine.errors import UserError
+from mmattn.utils.errors import UserError
 
 CLASSES = (
     'Bicycle',

@@ -12,7 +12,7 @@ from typing import Any
 
 from mmattn.datasets.converters.boxes import Box, Record
 from mmattn.datasets.converters.source import Source
-from mmattn.engine.errors import UserError
+from mmattn.utils.errors import UserError
 
 CLASSES = (
     'person',

@@ -8,7 +8,7 @@ from typing import Any
 from mmattn.datasets.converters.boxes import Record, Tally
 from mmattn.datasets.converters.coco import collect_classes, to_coco
 from mmattn.datasets.converters.images import check_images
-from mmattn.engine.errors import UserError
+from mmattn.utils.errors import UserError
 
 # The split of a tree that names none: every image.
 ALL = 'all'

@@ -14,7 +14,7 @@ from pathlib import Path
 from mmattn.datasets.converters.boxes import Box, Record, parse_number
 from mmattn.datasets.converters.images import NO_IMAGE, SUFFIXES, list_files
 from mmattn.datasets.converters.source import Source
-from mmattn.engine.errors import UserError
+from mmattn.utils.errors import UserError
 
 CLASSES = (
     'pedestrian',

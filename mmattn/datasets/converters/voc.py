@@ -22,7 +22,7 @@ from typing import Any
 from mmattn.datasets.converters.boxes import LISTED_TWICE, Box, Record, parse_number
 from mmattn.datasets.converters.images import NO_IMAGE, SUFFIXES, list_files, stem_of
 from mmattn.datasets.converters.source import ALL, Source
-from mmattn.engine.errors import UserError
+from mmattn.utils.errors import UserError
 
 NO_XML = 'xml missing'
 NO_SIZE = "no usable <size>, the image's was used"

@@ -1,0 +1,135 @@
+"""``python -m mmattn doctor``: the versions found, and each mismatch with its cure.
+
+It has to run where ``import mmattn`` cannot, so it imports nothing but the
+standard library and rich by itself; whatever else fails to import is a finding.
+"""
+
+import importlib
+import platform
+import re
+import shutil
+import subprocess
+import warnings
+from importlib.metadata import requires
+
+from rich.console import Console
+from rich.table import Table
+
+from mmattn.doctor.mismatches import OPENCV, Findings, mismatches
+from mmattn.environment import PARTS, installed_parts, installed_version, stack_problems
+
+OTHERS = ('torch', 'torchvision', 'numpy', *OPENCV, 'mmcv-lite', 'setuptools', 'ftfy', 'regex')
+
+
+def run_doctor() -> int:
+    """Print the report; returns 0 for a healthy environment and 1 for one with problems."""
+    console = Console()
+    findings = examine()
+    console.print(_version_table(findings))
+    if 'onedl-mmsegmentation' in findings.versions:
+        console.print(
+            'Note: `mmseg::` in _base_ works on the original stack only; '
+            'name the base files by their paths.'
+        )
+    problems = stack_problems() + mismatches(findings)
+    for number, problem in enumerate(problems, 1):
+        # Uncut and unwrapped, so that the cure can be copied.
+        console.print(f'\n{number}. {problem.what}', markup=False, soft_wrap=True, highlight=False)
+        console.print(f'   cure: {problem.cure}', markup=False, soft_wrap=True, highlight=False)
+    console.print(f'\n{len(problems)} problem(s) found' if problems else 'No problem found')
+    return 1 if problems else 0
+
+
+def examine() -> Findings:
+    """Look at the running environment; imports torch and the OpenMMLab packages."""
+    versions = installed_parts()
+    versions |= {name: v for name in OTHERS if (v := installed_version(name)) is not None}
+    findings = Findings(versions=versions, compiler=_compiler())
+    if 'torchvision' in versions:
+        pins = (re.match(r'torch\s*\(?==([\w.]+)', line) for line in requires('torchvision') or [])
+        findings.torch_wanted = next((pin[1] for pin in pins if pin), None)
+
+    modules = [name for name in ('numpy', 'torch', 'torchvision') if name in versions]
+    modules += ['cv2'] if any(name in versions for name in OPENCV) else []
+    modules += [p.module for p in PARTS if any(name in versions for name in p.distributions)]
+    for module in modules:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore')
+                importlib.import_module(module)
+        except Exception as error:  # whatever an import raises is the finding
+            findings.failed_imports[module] = _one_line(error)
+
+    if 'torch' in versions and 'torch' not in findings.failed_imports:
+        _examine_cuda(findings)
+        if 'mmcv' in modules and 'mmcv' not in findings.failed_imports:
+            _examine_operators(findings)
+    return findings
+
+
+def _compiler() -> str | None:
+    if shutil.which('gcc') is None:
+        return None
+    done = subprocess.run(['gcc', '--version'], capture_output=True, text=True, check=False)
+    return next(iter((done.stdout or done.stderr).splitlines()), 'gcc')
+
+
+def _examine_cuda(findings: Findings) -> None:
+    import torch
+
+    findings.cuda_available = torch.cuda.is_available()
+    built = f'torch was built with CUDA {torch.version.cuda or "left out"}'
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    findings.cuda = f'{", ".join(names) or "no GPU to be seen"} ({built})'
+
+
+def _examine_operators(findings: Findings) -> None:
+    """Suppress one of two boxes: that the extension loads is not yet that it runs."""
+    try:
+        import torch
+        from mmcv.ops import get_compiling_cuda_version, nms
+
+        boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 10.0, 9.0]])
+        kept = nms(boxes, torch.tensor([0.9, 0.8]), 0.5)[1].tolist()
+        if kept != [0]:
+            findings.ops_error = f'nms keeps {kept} of two overlapping boxes instead of [0]'
+        built = get_compiling_cuda_version()
+        findings.ops_cuda = built if re.match(r'\d', built) else None
+    except Exception as error:  # a broken extension can raise anything
+        findings.ops_error = _one_line(error)
+
+
+def _one_line(error: Exception) -> str:
+    return ' '.join(f'{type(error).__name__}: {error}'.split())
+
+
+def _version_table(findings: Findings) -> Table:
+    table = Table(title='mmattn doctor', title_justify='left')
+    table.add_column('package', no_wrap=True)
+    table.add_column('found', overflow='fold')
+    versions = findings.versions
+    table.add_row('python', f'{platform.python_version()} on {platform.platform()}')
+    table.add_row('mmattn', installed_version('mmattn') or 'not installed (used from a checkout)')
+    for name in ('torch', 'torchvision', 'numpy', 'setuptools'):
+        table.add_row(name, versions.get(name, 'not installed'))
+    table.add_row('opencv', _named(versions, OPENCV))
+    for part in PARTS:
+        table.add_row(part.module, _named(versions, part.distributions))
+    table.add_row('mmcv operators', _operators(findings))
+    table.add_row('CUDA', findings.cuda)
+    table.add_row('gcc', findings.compiler or 'not found (only needed to compile mmcv)')
+    return table
+
+
+def _named(versions: dict[str, str], names: tuple[str, ...]) -> str:
+    return ', '.join(f'{name} {versions[name]}' for name in names if name in versions) or (
+        'not installed'
+    )
+
+
+def _operators(findings: Findings) -> str:
+    if not any('mmcv' in name for name in findings.versions):
+        return 'no mmcv'
+    if findings.ops_error or 'mmcv' in findings.failed_imports:
+        return 'do not run'
+    return f'run (compiled for {"CUDA " + findings.ops_cuda if findings.ops_cuda else "the CPU"})'

@@ -1,0 +1,1 @@
+"""What everything else stands on: errors, walking configs, writing and reading files."""

@@ -1,0 +1,39 @@
+"""Errors that a user can mend: one message, no traceback."""
+
+
+class UserError(Exception):
+    """Something in the command, the config or the data that the user can mend.
+
+    Command lines print the message without a traceback and leave with
+    ``exit_code``.
+
+    Args:
+        message: What is wrong, with the bad value, and what would be valid.
+        exit_code: Status of the process; 2 (wrong use) unless told.
+    """
+
+    def __init__(self, message: str, exit_code: int = 2) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class InvalidValue(UserError, ValueError):
+    """A value in a config that a component refuses; also a :class:`ValueError`."""
+
+
+class UnknownName(UserError, KeyError):
+    """A name that is not registered or not known; also a :class:`KeyError`."""
+
+    # KeyError's shows the message in quotes.
+    __str__ = Exception.__str__
+
+
+class InvalidArgument(UserError, TypeError):
+    """An argument that a component does not take; also a :class:`TypeError`."""
+
+
+class Interrupted(UserError):
+    """Ctrl-C during a run; the message says how to continue."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, exit_code=130)

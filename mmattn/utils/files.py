@@ -1,0 +1,60 @@
+"""Writing files whole: an interruption leaves what was there before."""
+
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from mmattn.utils.errors import UserError
+
+
+def refuse_existing(paths: Path | Iterable[Path], force: bool) -> None:
+    """Raise UserError, before any work, if one of the outputs is there already.
+
+    Args:
+        paths: What is going to be written.
+        force: Whether to overwrite.
+    """
+    paths = [paths] if isinstance(paths, Path) else list(paths)
+    for path in (path for path in paths if path.is_dir()):
+        raise UserError(f'{path} is a folder; give the name of a file.')
+    existing = [str(path) for path in paths if path.exists()]
+    if existing and not force:
+        raise UserError(f'{", ".join(existing)} exists already; --force overwrites.')
+
+
+def write_whole(path: str | Path, content: bytes | str) -> None:
+    """Write all of a file or nothing, flushed to the disk, with its folder made.
+
+    Args:
+        path: The file to write.
+        content: Text is encoded as UTF-8.
+
+    Raises:
+        UserError: If it cannot be written.
+    """
+    path = Path(path)
+    content = content.encode() if isinstance(content, str) else content
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
+        try:
+            with os.fdopen(handle, 'wb') as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            # Temporary files are private; the result gets what the umask gives any file.
+            os.chmod(part, 0o666 & ~_umask())
+            # Closed by now: Windows replaces no open file.
+            os.replace(part, path)
+        except BaseException:
+            os.unlink(part)
+            raise
+    except OSError as error:
+        raise UserError(f'{path} cannot be written: {error.strerror or error}.', 1) from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,237 @@
+"""Turning a published checkpoint into one that a backbone of mmattn loads."""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+import mmattn
+from mmattn.attention import Attention
+from mmattn.backbones.base import AttentionBackbone
+from mmattn.registry import MODELS
+from mmattn.utils.errors import UserError
+from mmattn.weights.architectures import Architecture, describe_backbone
+from mmattn.weights.attentions import own_name, read_attention
+from mmattn.weights.source import Names, Source, rename_keys
+from mmattn.weights.sources import SOURCES
+
+COMPUTED = 'computed by the constructor'
+CLASSIFIER = 'classifier (kept by --with-head)'
+# Parts of mmdet's models, whose Res2Net leaves out a pooling.
+MMDET = ('neck.', 'rpn_head.', 'roi_head.', 'bbox_head.', 'mask_head.')
+
+
+class Conversion(NamedTuple):
+    """A converted checkpoint.
+
+    Attributes:
+        checkpoint: {'state_dict', 'meta'}; loads strictly into what ``config`` builds.
+        config: The backbone, with a head the whole classifier.
+        mapped: Key of the source -> key in ``checkpoint['state_dict']``.
+        left_out: Key of the source -> why it is left out.
+        added: Keys that the source lacks and their value does not matter.
+    """
+
+    checkpoint: dict[str, Any]
+    config: dict[str, Any]
+    mapped: dict[str, str]
+    left_out: dict[str, str]
+    added: list[str]
+
+
+def find_source(name: str | None, keys: Mapping[str, Any], file: str) -> Source:
+    """The source called ``name``, or the one that the keys look like.
+
+    Args:
+        name: As given to ``--source``; None guesses.
+        keys: The keys of the checkpoint.
+        file: Its name, for messages.
+
+    Raises:
+        UserError: If there is no such source, or the keys are not its.
+    """
+    likely = next((source for source in SOURCES.values() if source.has_mark(keys)), None)
+    if name is not None and name not in SOURCES:
+        near = difflib.get_close_matches(name, SOURCES, 1, 0.4)
+        hint = f' {file} looks like {likely.name}.' if likely else ''
+        if not likely and near:
+            hint = f' Did you mean {near[0]}?'
+        raise UserError(f'unknown source {name!r}; valid: {", ".join(SOURCES)}.{hint}')
+    if name is not None:
+        source = SOURCES[name]
+        fits = any(each.has_mark(keys) for each in (source, *(SOURCES[n] for n in source.alike)))
+        # An attention that only the likely one has would be lost; SimAM has no keys to miss.
+        if fits and set(likely.attention) <= set(source.attention):
+            return source
+    example = ', '.join(list(keys)[:4])
+    if likely is None:
+        raise UserError(
+            f'{file} looks like no known source (its keys: {example} ...); valid: '
+            f'{", ".join(SOURCES)}.'
+        )
+    if name is None:
+        return likely
+    raise UserError(
+        f'{file} does not look like {name}, which has keys such as {SOURCES[name].example!r} '
+        f'(its keys: {example} ...). It looks like {likely.name} ({likely.origin}): '
+        f'--source {likely.name}'
+    )
+
+
+def convert(
+    tensors: Mapping[str, Tensor],
+    source: Source,
+    with_head: bool = False,
+    file: str = 'the checkpoint',
+) -> Conversion:
+    """Rename the weights of a published model and check that they fit.
+
+    Args:
+        tensors: Key -> weights, see ``files.unwrap``.
+        source: Where they come from.
+        with_head: Keep the classifier, as mmpretrain names it.
+        file: Name of the file, for messages and ``meta``.
+
+    Raises:
+        UserError: If a key has no place in the backbone, or one of it is missing.
+    """
+    names = rename_keys(source, {key: value.shape for key, value in tensors.items()})
+    if any('.attn_after_' in key or '.attn_before_' in key for key in tensors):
+        raise UserError(
+            f'{file} comes from mmattn itself and needs no conversion: '
+            f"init_cfg=dict(type='Pretrained', checkpoint={file!r}, prefix='backbone.')"
+        )
+    shapes = {new: tensors[key].shape for key, new in names.backbone.items()}
+    architecture = describe_backbone(shapes)
+    _fill_slots(names, architecture)
+    weights = {new: tensors[key] for key, new in names.backbone.items()}
+    config = dict(architecture.config)
+    if 'pool_unstrided' in config and any(key.startswith(MMDET) for key in names.left_out):
+        config['pool_unstrided'] = False
+    if entries := read_attention(source, architecture, weights):
+        config['attention'] = entries[0] if len(entries) == 1 else entries
+    model = MODELS.build(dict(config))
+    _rename_to_own(names, model)
+    weights = {new: tensors[key] for key, new in names.backbone.items()}
+    added = _load(model, weights, source, file)
+    state = model.state_dict()
+
+    mapped, left_out = dict(names.backbone), dict(names.left_out)
+    meta: dict[str, Any] = dict(
+        source=source.name, converted_from=Path(file).name, mmattn_version=mmattn.__version__
+    )
+    if not with_head:
+        left_out.update(dict.fromkeys(names.head, CLASSIFIER))
+    else:
+        config, head = _classifier(config, names, tensors, architecture.features, file)
+        state = {**{f'backbone.{key}': value for key, value in state.items()}, **head}
+        mapped = {**{key: f'backbone.{new}' for key, new in mapped.items()}, **names.head}
+        added = [f'backbone.{key}' for key in added]
+    meta.update(model=_plain(config))
+    state = {key: value.clone() for key, value in state.items()}
+    return Conversion(dict(state_dict=state, meta=meta), config, mapped, left_out, added)
+
+
+def _fill_slots(names: Names, architecture: Architecture) -> None:
+    """'attn_outer' -> the position where this backbone's blocks have outer attentions."""
+    for key, name in names.backbone.items():
+        for placement, position in architecture.block.default_positions.items():
+            name = name.replace(f'.attn_{placement}.', f'.attn_{position}.')
+        names.backbone[key] = name
+
+
+def _rename_to_own(names: Names, model: AttentionBackbone) -> None:
+    """The names that loading would replace anyway: other toolboxes' and original modules'."""
+    foreign = model.foreign_keys(set(names.backbone.values()))
+    for key, name in list(names.backbone.items()):
+        for old, new in foreign.items():
+            if name.startswith(old):
+                name = new + name[len(old) :]
+                break
+        name = _rename_in(model, name)
+        if name is None:
+            names.left_out[key] = COMPUTED
+            del names.backbone[key]
+        else:
+            names.backbone[key] = name
+
+
+def _rename_in(module: nn.Module, name: str) -> str | None:
+    """Follow ``name`` down the modules and rename what an attention's original called otherwise."""
+    if isinstance(module, Attention):
+        if name in module.dropped_keys:
+            return None
+        name = own_name(type(module), name)
+    head, dot, rest = name.partition('.')
+    child = module._modules.get(head)
+    if child is None or not dot:
+        return name
+    inner = _rename_in(child, rest)
+    return None if inner is None else f'{head}.{inner}'
+
+
+def _load(model: nn.Module, weights: Mapping[str, Tensor], source: Source, file: str) -> list[str]:
+    """Load strictly; returns the keys that were added."""
+    own = model.state_dict()
+    # Counters of BatchNorm; old checkpoints lack them.
+    added = [key for key in own if key.endswith('num_batches_tracked') and key not in weights]
+    missing = [key for key in own if key not in weights and key not in added]
+    unexpected = [key for key in weights if key not in own]
+    kind = f'{type(model).__name__} from {source.name}'
+    if missing or unexpected:
+        raise UserError(
+            f'{file} does not fit mmattn.{kind}: {_some(unexpected, "without a place in it")}'
+            f'{"; " if missing and unexpected else ""}{_some(missing, "missing")}.'
+        )
+    try:
+        model.load_state_dict({**{key: own[key] for key in added}, **weights}, strict=True)
+    except (RuntimeError, ValueError) as error:
+        text = ' '.join(str(error).split())
+        raise UserError(f'{file} does not fit mmattn.{kind}: {text}') from error
+    return added
+
+
+def _some(keys: list[str], what: str, limit: int = 4) -> str:
+    if not keys:
+        return ''
+    shown = ', '.join(sorted(keys)[:limit]) + (' ...' if len(keys) > limit else '')
+    return f'{len(keys)} {"key" if len(keys) == 1 else "keys"} {what} ({shown})'
+
+
+def _classifier(
+    backbone: dict[str, Any], names: Names, tensors: Mapping[str, Tensor], features: int, file: str
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    head = {new: tensors[key].float() for key, new in names.head.items()}
+    weight = head.get('head.fc.weight')
+    if weight is None or 'head.fc.bias' not in head:
+        raise UserError(
+            f'{file} has no classifier with a weight and a bias; leave out --with-head.'
+        )
+    if weight.shape[1] != features:
+        raise UserError(
+            f'the classifier of {file} takes {weight.shape[1]} channels, the backbone has '
+            f'{features}; leave out --with-head.'
+        )
+    config = dict(
+        type='ImageClassifier',
+        backbone=backbone,
+        neck=dict(type='GlobalAveragePooling'),
+        head=dict(
+            type='LinearClsHead',
+            num_classes=weight.shape[0],
+            in_channels=features,
+            loss=dict(type='CrossEntropyLoss'),
+        ),
+    )
+    return config, head
+
+
+def _plain(node: Any) -> Any:
+    """A copy that any version of torch loads with ``weights_only``."""
+    if isinstance(node, Mapping):
+        return {key: _plain(value) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return type(node)(_plain(value) for value in node)
+    return int(node) if isinstance(node, int) and not isinstance(node, bool) else node

@@ -1,0 +1,284 @@
+"""Backbones and classifiers as ONNX files and torch.export programs.
+
+Height, width and batch stay dynamic. What was written is loaded again and compared with the
+model at two sizes before it gets its name. Swin Transformer computes its window masks in Python,
+which ties a program to one size: it is refused by that check. The ONNX exporter of torch 2.1
+refuses SCSA and its halves.
+"""
+
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mmattn.utils.errors import UserError
+from mmattn.utils.files import refuse_existing, write_whole
+from mmattn.weights.models import as_tuple, random_images, relative_error
+
+TOLERANCE = 1e-4
+FORMATS = {'onnx': '.onnx', 'torch': '.pt2'}
+# torch.export has dynamic sizes, and ONNX an exporter on top of it, from here on.
+NEW_TORCH = tuple(int(n) for n in torch.__version__.split('.')[:2]) >= (2, 5)
+# For the exporter of older versions of torch.
+OPSET = 17
+
+Run = Callable[[Tensor], tuple[Tensor, ...]]
+
+
+class Exported(NamedTuple):
+    """What :func:`export` wrote.
+
+    Attributes:
+        errors: (height, width) -> largest relative difference from the model.
+        least: Smallest height and width, where they are known.
+    """
+
+    errors: dict[tuple[int, int], float]
+    least: tuple[int, int] | None
+
+
+class Classifier(nn.Module):
+    """Normalised images -> logits, without the preprocessing of mmpretrain's classifier."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.model(image, mode='tensor')
+
+
+class Backbone(nn.Module):
+    """Normalised images -> features, one output per entry of ``out_indices``."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        return as_tuple(self.model(image))
+
+
+def choose_part(model: nn.Module, part: str) -> nn.Module:
+    """The backbone of a model, or the model itself if it is a classifier.
+
+    Raises:
+        UserError: If a classifier is asked for and the model is none.
+    """
+    if part == 'backbone':
+        return Backbone(model.backbone).eval()
+    if not hasattr(model, 'head') or not hasattr(model, 'extract_feat'):
+        raise UserError(
+            f'{type(model).__name__} is no classifier of mmpretrain; export its backbone with '
+            f'--part backbone.'
+        )
+    return Classifier(model).eval()
+
+
+def export(
+    module: nn.Module,
+    path: Path,
+    kind: str,
+    size: tuple[int, int] = (224, 224),
+    check_size: tuple[int, int] = (256, 315),
+    force: bool = False,
+) -> Exported:
+    """Export a module with dynamic batch, height and width, and check the file.
+
+    Args:
+        module: See :func:`choose_part`; (N, 3, H, W) -> tensor or tuple.
+        path: The file to write.
+        kind: 'onnx' or 'torch'.
+        size: (height, width) with which it is traced and checked.
+        check_size: A second one with which it is checked.
+        force: Overwrite ``path`` if it exists.
+
+    Raises:
+        UserError: If a package is missing, the model cannot be exported with dynamic sizes,
+            or the file gives other outputs than the model.
+    """
+    if kind not in FORMATS:
+        raise UserError(f'unknown format {kind!r}; valid: {", ".join(FORMATS)}.')
+    refuse_existing(path, force)
+    require_packages(kind)
+    # Old exporters put the module back into the mode it came in.
+    module.eval()
+    least = None
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad():
+        # The exporters warn of what they themselves do.
+        warnings.simplefilter('ignore')
+        file = Path(folder) / f'model{FORMATS[kind]}'
+        if NEW_TORCH:
+            program = trace(module, size)
+            least = _least(program)
+            if kind == 'onnx':
+                outputs = len(as_tuple(module(random_images(2, size))))
+                with _explaining(module, 'torch.onnx'):
+                    _write_onnx(program, file, outputs)
+            else:
+                torch.export.save(program, file)
+        else:
+            with _explaining(module, 'torch.onnx'):
+                _write_onnx_by_tracing(module, file, size)
+        run = _run_onnx(file) if kind == 'onnx' else _run_torch(file)
+        # Another batch size each time, too.
+        errors = {
+            each: _check(run, module, random_images(batch, each))
+            for batch, each in ((2, size), (1, check_size))
+        }
+        write_whole(path, file.read_bytes())
+    return Exported(errors, least)
+
+
+def require_packages(kind: str) -> None:
+    """Raise UserError, before any work, if what the format needs is not installed."""
+    if kind == 'torch':
+        if not NEW_TORCH:
+            raise UserError(
+                f'torch.export has no dynamic sizes in torch {torch.__version__}; it needs 2.5 or '
+                f'newer. --format onnx works here.'
+            )
+        return
+    needed = ['onnx', 'onnxruntime', *(['onnxscript'] if NEW_TORCH else [])]
+    missing = [name for name in needed if find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f'{" and ".join(missing)} must be installed to write and check ONNX files: '
+            f'pip install {" ".join(missing)}'
+        )
+
+
+@contextmanager
+def _explaining(module: nn.Module, what: str) -> Iterator[None]:
+    """Turn an exporter's error, of whatever kind, into one for the user."""
+    try:
+        yield
+    except Exception as error:
+        # The exporters explain themselves at length, the cause is at the end of the chain.
+        while error.__cause__ is not None:
+            error = error.__cause__
+        text = ' '.join(str(error).split())[:200]
+        raise UserError(
+            f'{what} cannot export {type(module.model).__name__} with dynamic height and width: '
+            f'{type(error).__name__}: {text}',
+            exit_code=1,
+        ) from error
+
+
+def trace(module: nn.Module, size: tuple[int, int]) -> Any:
+    """A torch.export program that accepts any batch, and any size that the module accepts."""
+    import torch.fx.experimental._config as symbols
+
+    dynamic = torch.export.Dim.DYNAMIC
+    # Without it a dimension that happens to be 1 in the example stays 1.
+    general = (
+        symbols.patch(backed_size_oblivious=True)
+        if hasattr(symbols, 'backed_size_oblivious')
+        else nullcontext()
+    )
+    with general, _explaining(module, 'torch.export'):
+        program = torch.export.export(
+            module,
+            (random_images(2, size),),
+            dynamic_shapes=({0: dynamic, 2: dynamic, 3: dynamic},),
+        )
+    if hasattr(program, '_guards_code'):
+        # Of what was true of the example only the lower bounds matter to the result; parity
+        # (seen by max pooling) and numbers of windows do not. The check below stands for it.
+        program._guards_code = [
+            guard for guard in program._guards_code if ' >= ' in guard and '==' not in guard
+        ]
+    return program
+
+
+def _least(program: Any) -> tuple[int, int] | None:
+    shape = next(
+        node.meta['val'].shape for node in program.graph.nodes if node.name.endswith('image')
+    )
+    bounds = [program.range_constraints.get(size.node.expr) for size in shape[2:]]
+    if None in bounds:
+        return None
+    # torch.export counts empty images in.
+    return max(int(bounds[0].lower), 1), max(int(bounds[1].lower), 1)
+
+
+def _write_onnx(program: Any, file: Path, outputs: int) -> None:
+    names = output_names(outputs)
+    torch.onnx.export(
+        program,
+        (),
+        str(file),
+        dynamo=True,
+        input_names=['image'],
+        output_names=names,
+        external_data=False,
+        verbose=False,
+    )
+
+
+def _write_onnx_by_tracing(module: nn.Module, file: Path, size: tuple[int, int]) -> None:
+    example = random_images(2, size)
+    names = output_names(len(as_tuple(module(example))))
+    logits = all(out.dim() == 2 for out in as_tuple(module(example)))
+    axes = {0: 'batch'} if logits else {0: 'batch', 2: 'height', 3: 'width'}
+    torch.onnx.export(
+        module,
+        example,
+        str(file),
+        opset_version=OPSET,
+        input_names=['image'],
+        output_names=names,
+        dynamic_axes={
+            'image': {0: 'batch', 2: 'height', 3: 'width'},
+            **{
+                name: {axis: f'{name}_{label}' if axis else label for axis, label in axes.items()}
+                for name in names
+            },
+        },
+    )
+
+
+def output_names(count: int) -> list[str]:
+    return ['output'] if count == 1 else [f'output{index}' for index in range(count)]
+
+
+def _run_onnx(file: Path) -> Run:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(file), providers=['CPUExecutionProvider'])
+
+    def run(image: Tensor) -> tuple[Tensor, ...]:
+        return tuple(map(torch.from_numpy, session.run(None, {'image': image.numpy()})))
+
+    return run
+
+
+def _run_torch(file: Path) -> Run:
+    program = torch.export.load(file).module()
+    return lambda image: as_tuple(program(image))
+
+
+def _check(run: Run, module: nn.Module, image: Tensor) -> float:
+    size = f'{image.shape[2]} x {image.shape[3]}'
+    try:
+        actual = run(image)
+    except Exception as error:  # of many kinds, from C++ as well
+        text = str(error).strip().split('\n')[0]
+        raise UserError(
+            f'the exported model does not run at {size} ({text}); nothing was written.', exit_code=1
+        ) from error
+    expected = as_tuple(module(image))
+    error = max(relative_error(a, b) for a, b in zip(actual, expected, strict=True))
+    if not error < TOLERANCE:
+        raise UserError(
+            f'the exported model gives other outputs at {size} (relative error {error:.1e}, '
+            f'at most {TOLERANCE:.0e} is expected); nothing was written.',
+            exit_code=1,
+        )
+    return error

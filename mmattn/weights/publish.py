@@ -1,0 +1,82 @@
+"""Making a training checkpoint small and nameable: weights and meta, and a hash in the name."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from mmattn.utils.checkpoints import (
+    Foreign,
+    plain,
+    read_checkpoint,
+    to_bytes,
+)
+from mmattn.utils.errors import UserError
+from mmattn.utils.files import refuse_existing, write_whole
+
+# What a published checkpoint keeps, and what meta says about the training run only.
+KEPT = ('state_dict', 'meta')
+RUN_ONLY = ('hook_msgs', 'experiment_name', 'time', 'seed')
+HASH_DIGITS = 8
+
+
+class Published(NamedTuple):
+    """A file that :func:`publish` wrote.
+
+    Attributes:
+        path: Where it is.
+        before, after: Sizes of the training checkpoint and of the file in bytes.
+        removed: What was left out.
+    """
+
+    path: Path
+    before: int
+    after: int
+    removed: list[str]
+
+
+def publish(src: Path, dst: Path, force: bool = False) -> Published:
+    """Write the weights of a training checkpoint to ``dst`` with a hash in its name.
+
+    The name gets the first 8 digits of the file's SHA-256 before its ending, as OpenMMLab's
+    and torch.hub's downloads have it; the same weights give the same name.
+
+    Args:
+        src: Checkpoint that mmengine's Runner saved, or a bare state_dict.
+        dst: Name without the hash, .pth; a hash it has already is replaced.
+        force: Overwrite a file of the same name.
+
+    Raises:
+        UserError: If ``src`` is no checkpoint, or the file exists already.
+    """
+    data = read_checkpoint(src)
+    if not isinstance(data, Mapping):
+        raise UserError(f'{src} holds a {type(data).__name__}, not a checkpoint.')
+    if 'state_dict' not in data:
+        data = dict(state_dict=data)
+    weights = data['state_dict']
+    if not isinstance(weights, Mapping) or not any(isinstance(v, Tensor) for v in weights.values()):
+        raise UserError(f'{src} holds no weights: its keys are {", ".join(map(str, data))}.')
+    meta = data.get('meta') if isinstance(data.get('meta'), Mapping) else {}
+    removed = [key for key in data if key not in KEPT]
+    removed += [f'meta.{key}' for key in meta if key in RUN_ONLY or isinstance(meta[key], Foreign)]
+    kept = {key: plain(value) for key, value in meta.items() if f'meta.{key}' not in removed}
+    content = to_bytes(dict(state_dict=_bare(weights), meta=kept))
+    digest = hashlib.sha256(content).hexdigest()[:HASH_DIGITS]
+    stem = re.sub(
+        rf'-[0-9a-f]{{{HASH_DIGITS}}}$', '', dst.stem if dst.suffix == '.pth' else dst.name
+    )
+    path = dst.with_name(f'{stem}-{digest}.pth')
+    refuse_existing(path, force)
+    write_whole(path, content)
+    return Published(path, src.stat().st_size, len(content), removed)
+
+
+def _bare(weights: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Tensors of their own: one that is a view would be saved with all of what it views."""
+    return {
+        key: value.detach().clone() for key, value in weights.items() if isinstance(value, Tensor)
+    }

@@ -1,0 +1,12 @@
+"""BangguWu/ECANet: ECA-ResNet-18 to 152 and ECA-MobileNetV2 (arXiv:1910.03151)."""
+
+from mmattn.weights.source import Source
+
+SOURCE = Source(
+    name='ecanet',
+    origin='BangguWu/ECANet',
+    mark=r'\.eca\.conv\.weight$|^features\.\d+\.conv\.\d\.conv\.weight$',
+    example='layer1.0.eca.conv.weight',
+    renames={r'(layer\d\.\d+)\.eca\.': r'\1.attn_outer.'},
+    attention=('ECA',),
+)
