@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
-from mmattn.analysis.operators import ATTENTION, OperationCounter, count
+from mmattn.analysis.operators import ATTENTION, Operations, count
 from mmattn.attention import Attention
 from mmattn.utils.errors import UserError
 
@@ -113,7 +113,7 @@ def _on_a_cpu(cfg: Config) -> Config:
 
 def _count_parts(
     model: nn.Module, cfg: Config, image: Tensor
-) -> Iterator[tuple[str, nn.Module, OperationCounter]]:
+) -> Iterator[tuple[str, nn.Module, Operations]]:
     """Run each part of a model on the output of the one before."""
     features, counter = count(model.backbone, image)
     yield 'backbone', model.backbone, counter
@@ -129,9 +129,7 @@ def _count_parts(
         yield from _count_regions(model.roi_head, cfg)
 
 
-def _count_regions(
-    roi_head: nn.Module, cfg: Config
-) -> Iterator[tuple[str, nn.Module, OperationCounter]]:
+def _count_regions(roi_head: nn.Module, cfg: Config) -> Iterator[tuple[str, nn.Module, Operations]]:
     regions = cfg.model.test_cfg.rpn.max_per_img
     for kind, number in (('bbox', regions), ('mask', MASK_REGIONS)):
         heads = getattr(roi_head, f'{kind}_head', None)
