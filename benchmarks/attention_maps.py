@@ -23,8 +23,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from mmattn.attention import Attention
+from mmattn.attention.names import attention_names
 from mmattn.backbones import ResNet
-from mmattn.backbones.slots import attention_names
 from mmattn.datasets import VOCDataset
 
 CLASSES = ('RBC', 'WBC', 'Platelets')

@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from mmattn.attention import Attention
-from mmattn.backbones.residual_blocks import Bottleneck
-from mmattn.backbones.slots import attention_names, find_attention
+from mmattn.attention.names import attention_names, find_attention
+from mmattn.backbones.resnet import Bottleneck
 
 CHANNELS, SIZE = 256, 56
 INTRO = f"""# Attention

@@ -8,7 +8,8 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
 from mmattn.attention import Attention
-from mmattn.backbones.slots import AttentionBlock, attention_names
+from mmattn.attention.names import attention_names
+from mmattn.backbones.slots import AttentionBlock
 
 CONFIGS = sorted((Path(__file__).resolve().parents[1] / 'configs').glob('*.py'))
 ids = [path.stem for path in CONFIGS]

@@ -10,7 +10,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import InstanceData, PixelData
 
-from mmattn.backbones.slots import attention_names, find_attention
+from mmattn.attention.names import attention_names, find_attention
 
 SIZE = (64, 96)
 

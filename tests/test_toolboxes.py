@@ -14,7 +14,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import InstanceData, PixelData
 
-from mmattn.backbones.slots import attention_names
+from mmattn.attention.names import attention_names
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 PAPER = ('SE', 'ECA', 'CBAM', 'CA', 'SCSA')

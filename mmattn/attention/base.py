@@ -1,12 +1,14 @@
 """What every attention has in common: its contract, warm start and key names."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from mmattn.utils.errors import InvalidValue
+
+Weights: TypeAlias = Mapping[str, Tensor]
 
 
 class Attention(nn.Module):
@@ -39,7 +41,7 @@ class Attention(nn.Module):
     placement: ClassVar[str] = 'outer'
 
     # The original implementation's key names (prefixes) -> ours, and its keys
-    # that hold what we compute.
+    # that hold what the constructor computes.
     original_keys: ClassVar[Mapping[str, str]] = {}
     dropped_keys: ClassVar[tuple[str, ...]] = ()
 
@@ -59,6 +61,33 @@ class Attention(nn.Module):
     def slot_defaults(cls, stage: int) -> dict:
         """Arguments whose default depends on the stage (from 0) of the backbone."""
         return {}
+
+    @classmethod
+    def own_name(cls, name: str) -> str | None:
+        """A key of the original implementation -> ours; None for what it computes.
+
+        Any other key, ours included, stays as it is.
+        """
+        if name in cls.dropped_keys:
+            return None
+        for old, new in cls.original_keys.items():
+            if name == old or name.startswith(old + '.'):
+                return new + name[len(old) :]
+        return name
+
+    @classmethod
+    def arguments_from(cls, channels: int, weights: Weights) -> dict:
+        """Tell the arguments that a checkpoint was trained with from its weights.
+
+        Args:
+            channels: ``in_channels``.
+            weights: Our name -> tensor. What :meth:`own_name` drops has its original
+                name.
+
+        Raises:
+            KeyError: If the weights are another attention's, or nothing is known.
+        """
+        raise KeyError(f'{cls.__name__} cannot tell its arguments from weights')
 
     def attend(self, x: Tensor) -> Tensor:
         """The attention proper: (N, C, H, W) -> (N, C, H, W)."""
@@ -82,13 +111,11 @@ def _rename_original_keys(module: Attention, state_dict: dict, prefix: str, *_) 
     """
     renamed = {}
     for key in [key for key in state_dict if key.startswith(prefix)]:
-        name = key[len(prefix) :]
-        if name in module.dropped_keys:
-            del state_dict[key]
-        for old, new in module.original_keys.items():
-            if name == old or name.startswith(old + '.'):
-                renamed[prefix + new + name[len(old) :]] = state_dict.pop(key)
-                break
+        value = state_dict.pop(key)
+        name = module.own_name(key[len(prefix) :])
+        if name is not None:
+            renamed[prefix + name] = value
+    # All at once: a new name may be another key's old one.
     state_dict.update(renamed)
     for name, own in module.state_dict().items():
         value = state_dict.get(prefix + name)
@@ -115,6 +142,11 @@ def hidden_channels(attention: Attention, reduction: int, least: int = 1) -> int
             f'{type(attention).__name__}: reduction must be a positive integer, got {reduction!r}'
         )
     return max(least, attention.in_channels // reduction)
+
+
+def reduction_from(weight: Tensor) -> int:
+    """The ``reduction`` of a hidden layer whose weight is (hidden, C, ...)."""
+    return max(1, weight.shape[1] // weight.shape[0])
 
 
 def check_odd(attention: Attention, name: str, value: int) -> int:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmattn.attention.base import Attention, hidden_channels
+from mmattn.attention.base import Attention, Weights, hidden_channels, reduction_from
 from mmattn.registry import MODELS
 
 
@@ -44,6 +44,10 @@ class CA(Attention):
         self.bn1 = nn.BatchNorm2d(hidden)
         self.conv_h = nn.Conv2d(hidden, in_channels, 1)
         self.conv_w = nn.Conv2d(hidden, in_channels, 1)
+
+    @classmethod
+    def arguments_from(cls, channels: int, weights: Weights) -> dict:
+        return dict(reduction=reduction_from(weights['conv1.weight']))
 
     def attend(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]

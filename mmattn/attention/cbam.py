@@ -10,7 +10,7 @@ those of ``bias=False, norm=False``; the original has both.
 import torch
 from torch import Tensor, nn
 
-from mmattn.attention.base import Attention, check_odd, hidden_channels
+from mmattn.attention.base import Attention, Weights, check_odd, hidden_channels, reduction_from
 from mmattn.registry import MODELS
 
 
@@ -61,6 +61,15 @@ class CBAM(Attention):
         self.fc2 = nn.Linear(hidden, in_channels, bias=bias)
         self.conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
         self.norm = nn.BatchNorm2d(1, momentum=0.01) if norm else nn.Identity()
+
+    @classmethod
+    def arguments_from(cls, channels: int, weights: Weights) -> dict:
+        return dict(
+            reduction=reduction_from(weights['fc1.weight']),
+            kernel_size=weights['conv.weight'].shape[-1],
+            bias='fc1.bias' in weights,
+            norm='norm.weight' in weights,
+        )
 
     def attend(self, x: Tensor) -> Tensor:
         descriptors = torch.stack((x.mean((2, 3)), x.amax((2, 3))))  # (2, N, C)

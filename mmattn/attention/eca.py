@@ -11,7 +11,7 @@ import math
 
 from torch import Tensor, nn
 
-from mmattn.attention.base import Attention, check_odd
+from mmattn.attention.base import Attention, Weights, check_odd
 from mmattn.registry import MODELS
 from mmattn.utils.errors import InvalidValue
 
@@ -55,6 +55,10 @@ class ECA(Attention):
         check_odd(self, 'kernel_size', kernel_size)
         # The parameter of warm_start is called gamma too, so the slope is not kept.
         self.conv = nn.Conv1d(1, 1, kernel_size, padding=kernel_size // 2, bias=False)
+
+    @classmethod
+    def arguments_from(cls, channels: int, weights: Weights) -> dict:
+        return dict(kernel_size=weights['conv.weight'].shape[-1])
 
     def attend(self, x: Tensor) -> Tensor:
         squeezed = x.mean((2, 3))  # (N, C)

@@ -17,7 +17,13 @@ import math
 import torch
 from torch import Tensor, nn
 
-from mmattn.attention.base import Attention, hidden_channels, nearest_multiples
+from mmattn.attention.base import (
+    Attention,
+    Weights,
+    hidden_channels,
+    nearest_multiples,
+    reduction_from,
+)
 from mmattn.attention.pooling import pooling_matrix
 from mmattn.registry import MODELS
 from mmattn.utils.errors import InvalidValue
@@ -101,6 +107,27 @@ class FCA(Attention):
     @classmethod
     def slot_defaults(cls, stage: int) -> dict:
         return dict(dct_size=max(56 >> stage, 7))
+
+    @classmethod
+    def arguments_from(cls, channels: int, weights: Weights) -> dict:
+        arguments = dict(reduction=reduction_from(weights['fc1.weight']))
+        filters = weights.get('dct_layer.weight')  # (C, size, size); not in every file
+        if filters is None:
+            return arguments
+        size = filters.shape[-1]
+        for selection in sorted(SELECTIONS, key=lambda name: name != 'top16'):
+            count = int(selection[3:])
+            if channels % count == 0:
+                built = cls(channels, freq_sel=selection, dct_size=size)
+                planes = torch.einsum('fh,fw->fhw', built.vertical, built.horizontal)
+                if torch.allclose(
+                    planes.repeat_interleave(channels // count, 0), filters, atol=1e-5
+                ):
+                    return dict(**arguments, freq_sel=selection, dct_size=size)
+        raise InvalidValue(
+            f'its DCT filters of {channels} channels and size {size} are those of no freq_sel that '
+            f'FCA has; valid: {", ".join(SELECTIONS)}'
+        )
 
     def attend(self, x: Tensor) -> Tensor:
         batch, channels, height, width = x.shape

@@ -11,7 +11,7 @@ Deviations: with the paper's 64 groups C must be a multiple of 128;
 import torch
 from torch import Tensor, nn
 
-from mmattn.attention.base import Attention, group_norm, nearest_multiples
+from mmattn.attention.base import Attention, Weights, group_norm, nearest_multiples
 from mmattn.registry import MODELS
 from mmattn.utils.errors import InvalidValue
 
@@ -61,6 +61,10 @@ class SA(Attention):
         self.sweight = nn.Parameter(torch.zeros(1, width, 1, 1))
         self.sbias = nn.Parameter(torch.ones(1, width, 1, 1))
         self.gn = nn.GroupNorm(width, width)
+
+    @classmethod
+    def arguments_from(cls, channels: int, weights: Weights) -> dict:
+        return dict(groups=channels // (2 * weights['cweight'].shape[1]))
 
     def attend(self, x: Tensor) -> Tensor:
         batch, channels, height, width = x.shape

@@ -24,7 +24,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmattn.attention.base import Attention, check_choice, check_odd, group_norm, nearest_multiples
+from mmattn.attention.base import (
+    Attention,
+    Weights,
+    check_choice,
+    check_odd,
+    group_norm,
+    nearest_multiples,
+)
 from mmattn.registry import MODELS
 from mmattn.utils.errors import InvalidValue
 
@@ -277,26 +284,39 @@ class PCSA(Attention):
 
     def _compress(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H // window, W // window), at least 1 x 1."""
-        height, width = x.shape[2:]
-        if self.window_size == -1:
-            window = (height, width)
-        else:
-            window = (min(self.window_size, height), min(self.window_size, width))
-        if self.down_sample_mode == 'avg_pool':
-            return _window_mean(x, window)
-        if self.down_sample_mode == 'max_pool':
-            return F.max_pool2d(x, window)
         size = self.window_size
-        x = F.pad(x, (0, size - window[1], 0, size - window[0]))
-        rows, columns = x.shape[2] // size, x.shape[3] // size
-        return self.conv_d(F.pixel_unshuffle(x[:, :, : rows * size, : columns * size], size))
+        if size == -1:
+            pool = x.mean if self.down_sample_mode == 'avg_pool' else x.amax
+            return pool((2, 3), keepdim=True)
+        if self.down_sample_mode == 'avg_pool':
+            return _window_mean(x, size)
+        if self.down_sample_mode == 'max_pool':
+            return _windows(x, size, -torch.inf).amax((-2, -1))
+        return self.conv_d(_windows(x, size, 0.0).permute(0, 1, 4, 5, 2, 3).flatten(1, 3))
 
 
-def _window_mean(x: Tensor, window: tuple[int, int]) -> Tensor:
-    if CAN_EXPORT and torch.compiler.is_compiling():
-        # torch.export ties the output size of a pooling to the example; not of a view.
-        return x.unfold(2, window[0], window[0]).unfold(3, window[1], window[1]).mean((-2, -1))
-    return F.avg_pool2d(x, window)
+def _window_mean(x: Tensor, size: int) -> Tensor:
+    if _exporting():
+        # torch.export ties a pooling to the windows that fit into its example.
+        height, width = (torch.sym_min(length, size) for length in x.shape[2:])
+        return _windows(x, size, 0.0).mean((-2, -1)) * (size**2 / (height * width))
+    return F.avg_pool2d(x, [min(length, size) for length in x.shape[2:]])
+
+
+def _windows(x: Tensor, size: int, fill: float) -> Tensor:
+    """(N, C, H, W) -> (N, C, H', W', size, size), without a branch on H or W.
+
+    H' is H // size, or 1 on a map smaller than a window, which is filled up.
+    """
+    larger = torch.sym_max if _exporting() else max
+    rows, columns = (larger(length // size, 1) for length in x.shape[2:])
+    x = F.pad(x, (0, size - 1, 0, size - 1), value=fill)
+    return x.unfold(2, size, size)[:, :, :rows].unfold(3, size, size)[:, :, :, :columns]
+
+
+def _exporting() -> bool:
+    """Whether sizes are symbols on which Python's min and max would decide once for all."""
+    return CAN_EXPORT and torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling()
 
 
 @MODELS.register_module()
@@ -331,10 +351,7 @@ class SCSA(Attention):
 
     placement = 'inner'
     original_keys = {
-        **{
-            name: f'smsa.{name}'
-            for name in ('local_dwc', 'global_dwc_s', 'global_dwc_m', 'global_dwc_l')
-        },
+        **{theirs: f'smsa.{ours}' for theirs, ours in SMSA.original_keys.items()},
         **{name: f'smsa.{name}' for name in ('norm_h', 'norm_w')},
         **{name: f'pcsa.{name}' for name in ('norm', 'q', 'k', 'v', 'conv_d')},
     }
@@ -371,6 +388,17 @@ class SCSA(Attention):
             scale,
         )
         self.pcsa_first = pcsa_first
+
+    @classmethod
+    def arguments_from(cls, channels: int, weights: Weights) -> dict:
+        kernels = [weights['smsa.convs.0.weight'].shape[-1]]
+        while (name := f'smsa.convs.{len(kernels)}.weight') in weights:
+            kernels.append(weights[name].shape[-1])
+        arguments = dict(group_kernel_sizes=tuple(kernels), qkv_bias='pcsa.q.bias' in weights)
+        if 'pcsa.conv_d.weight' in weights:
+            window = round((weights['pcsa.conv_d.weight'].shape[1] / channels) ** 0.5)
+            arguments.update(down_sample_mode='recombination', window_size=window)
+        return arguments
 
     def attend(self, x: Tensor) -> Tensor:
         if self.pcsa_first:

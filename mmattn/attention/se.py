@@ -9,7 +9,7 @@ mmpretrain's SEResNet has biases: ``bias=True``.
 
 from torch import Tensor, nn
 
-from mmattn.attention.base import Attention, hidden_channels
+from mmattn.attention.base import Attention, Weights, hidden_channels, reduction_from
 from mmattn.registry import MODELS
 
 
@@ -51,6 +51,10 @@ class SE(Attention):
         hidden = hidden_channels(self, reduction)
         self.fc1 = nn.Linear(in_channels, hidden, bias=bias)
         self.fc2 = nn.Linear(hidden, in_channels, bias=bias)
+
+    @classmethod
+    def arguments_from(cls, channels: int, weights: Weights) -> dict:
+        return dict(reduction=reduction_from(weights['fc1.weight']), bias='fc1.bias' in weights)
 
     def attend(self, x: Tensor) -> Tensor:
         squeezed = x.mean((2, 3))  # (N, C)

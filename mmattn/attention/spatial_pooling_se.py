@@ -11,7 +11,7 @@ is fixed and the windows follow the map.
 import torch
 from torch import Tensor, nn
 
-from mmattn.attention.base import Attention, hidden_channels
+from mmattn.attention.base import Attention, Weights, hidden_channels, reduction_from
 from mmattn.attention.pooling import grid_mean
 from mmattn.registry import MODELS
 from mmattn.utils.errors import InvalidValue
@@ -73,6 +73,10 @@ class SPSE(_Excitation):
         )
         self.norm = nn.BatchNorm2d(in_channels)
 
+    @classmethod
+    def arguments_from(cls, channels: int, weights: Weights) -> dict:
+        return dict(reduction=reduction_from(weights['fc1.weight']))
+
     def squeeze(self, x: Tensor) -> Tensor:
         pooled = [conv(grid_mean(x, conv.kernel_size[0])) for conv in self.convs]
         return self.norm(torch.stack(pooled).sum(0))
@@ -125,6 +129,11 @@ class RGSE(_Excitation):
     @classmethod
     def slot_defaults(cls, stage: int) -> dict:
         return dict(grid=max(8 >> stage, 1))
+
+    @classmethod
+    def arguments_from(cls, channels: int, weights: Weights) -> dict:
+        grid = weights['conv.weight'].shape[-1] if 'conv.weight' in weights else 1
+        return dict(reduction=reduction_from(weights['fc1.weight']), grid=grid)
 
     def squeeze(self, x: Tensor) -> Tensor:
         if self.grid == 1:

@@ -6,7 +6,6 @@ an ``nn.Sequential``, so that no stock key shifts.
 """
 
 import copy
-import difflib
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,8 +14,8 @@ from mmcv.cnn import build_plugin_layer
 from torch import Tensor, nn
 
 from mmattn.attention import Attention
-from mmattn.registry import MODELS
-from mmattn.utils.errors import InvalidArgument, InvalidValue, UnknownName
+from mmattn.attention.names import attention_names, find_attention
+from mmattn.utils.errors import InvalidArgument, InvalidValue
 
 
 class AttentionCfg(NamedTuple):
@@ -209,39 +208,6 @@ def parse_plugins(
             )
         )
     return parsed
-
-
-def attention_names() -> list[str]:
-    """Names of all attentions, ours and those that users have registered, sorted."""
-    own = {
-        name
-        for name, cls in MODELS.imported.items()
-        if isinstance(cls, type) and issubclass(cls, Attention)
-    }
-    return sorted(own.union(MODELS.names_in('mmattn.attention')))
-
-
-def find_attention(kind: str | type) -> type[Attention]:
-    """The attention class of a ``type``: 'SCSA', 'mmattn.SCSA' or the class.
-
-    It is looked up in mmattn's own registry whatever the default scope.
-
-    Raises:
-        KeyError: If there is none of this name; the valid ones are named.
-    """
-    cls = kind
-    if isinstance(kind, str):
-        # A name with dots can be the full path of a class of the user's own.
-        cls = MODELS.get(kind) if '.' in kind or kind in attention_names() else None
-        if cls is None:
-            near = difflib.get_close_matches(kind, attention_names(), 1, 0.4)
-            hint = f' (did you mean {near[0]}?)' if near else ''
-            raise UnknownName(
-                f'unknown attention {kind!r}{hint}; valid: {", ".join(attention_names())}'
-            )
-    if not (isinstance(cls, type) and issubclass(cls, Attention)):
-        raise UnknownName(f'{kind!r} is not an attention; valid: {", ".join(attention_names())}')
-    return cls
 
 
 def check_position(position: str, block: type[AttentionBlock]) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmattn.attention import FCA, Attention
 from mmattn.attention.fca import SELECTIONS
-from mmattn.backbones.slots import find_attention
+from mmattn.attention.names import find_attention
 from mmattn.utils.errors import UserError
 from mmattn.weights.architectures import Architecture
 from mmattn.weights.source import Source
@@ -207,10 +207,7 @@ def _ca(channels: int, weights: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _scsa(channels: int, weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    kernels = [
-        weights[f'smsa.{name}.weight'].shape[-1]
-        for name in ('local_dwc', 'global_dwc_s', 'global_dwc_m', 'global_dwc_l')
-    ]
+    kernels = [weights[f'smsa.convs.{index}.weight'].shape[-1] for index in range(4)]
     arguments = dict(group_kernel_sizes=tuple(kernels), qkv_bias='pcsa.q.bias' in weights)
     if 'pcsa.conv_d.weight' in weights:
         window = round((weights['pcsa.conv_d.weight'].shape[1] / channels) ** 0.5)

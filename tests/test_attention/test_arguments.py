@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmattn.attention import CBAM, ECA, ELA, EMA, FCA, PCSA, RGSE, SA, SCSA, SCSE, SE, SMSA, SimAM
-from mmattn.backbones.slots import attention_names, find_attention
+from mmattn.attention.names import attention_names, find_attention
 
 SMSA_CHANGES = [
     dict(group_kernel_sizes=(3, 7)),

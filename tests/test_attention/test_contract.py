@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmattn.attention import ECA, SE
-from mmattn.backbones.slots import attention_names, find_attention
+from mmattn.attention.names import attention_names, find_attention
 from mmattn.registry import MODELS
 
 ALL = attention_names()

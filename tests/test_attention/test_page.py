@@ -5,7 +5,7 @@ import pytest
 from mmattn import __main__ as cli
 from mmattn import attention_page
 from mmattn.attention import SE
-from mmattn.backbones.slots import attention_names
+from mmattn.attention.names import attention_names
 
 
 def test_the_page_is_up_to_date(project_root):

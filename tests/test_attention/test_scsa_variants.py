@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mmattn.attention import SCSA
+from mmattn.attention import PCSA, SCSA
 
 # Row of table 1 -> arguments.
 VARIANTS = {
@@ -103,3 +103,34 @@ def test_each_variant_equals_the_formulas(name, training):
         else:
             expected = channel(spatial(x, module.smsa), module.pcsa)
         torch.testing.assert_close(module(x), expected)
+
+
+@pytest.mark.skipif(not hasattr(torch.compiler, 'is_exporting'), reason='needs torch 2.7')
+@pytest.mark.parametrize('mode', ['avg_pool', 'max_pool', 'recombination'])
+def test_an_exported_program_pools_like_the_module_at_every_size(mode):
+    pcsa = PCSA(4, window_size=3, down_sample_mode=mode).eval()
+    dynamic = torch.export.Dim.DYNAMIC
+    program = torch.export.export(
+        Compress(pcsa), (torch.randn(2, 4, 7, 9),), dynamic_shapes=({2: dynamic, 3: dynamic},)
+    ).module()
+    for size in ((7, 9), (1, 1), (2, 5), (5, 2), (3, 3), (12, 14)):
+        # Negative too: what fills a small map up must not be its maximum.
+        x = torch.randn(2, 4, *size) - 3
+        torch.testing.assert_close(program(x), pcsa._compress(x), atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize('mode', ['avg_pool', 'max_pool', 'recombination'])
+def test_compiles_in_every_mode(mode):
+    module = PCSA(4, down_sample_mode=mode).eval()
+    compiled = torch.compile(module, fullgraph=True, backend='eager')
+    x = torch.randn(2, 4, 5, 15)
+    torch.testing.assert_close(compiled(x), module(x))
+
+
+class Compress(torch.nn.Module):
+    def __init__(self, pcsa):
+        super().__init__()
+        self.pcsa = pcsa
+
+    def forward(self, x):
+        return self.pcsa._compress(x)

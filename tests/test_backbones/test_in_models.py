@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmattn.attention import Attention
-from mmattn.backbones.slots import attention_names
+from mmattn.attention.names import attention_names
 
 NETS = {
     'MobileNetV2': dict(widen_factor=0.25),

@@ -7,7 +7,7 @@ import torch
 from mmengine.logging import MMLogger
 from mmengine.runner import load_checkpoint
 
-from mmattn.backbones.slots import attention_names
+from mmattn.attention.names import attention_names
 from mmattn.registry import MODELS
 
 

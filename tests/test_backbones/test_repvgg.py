@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmattn.backbones.slots import attention_names
+from mmattn.attention.names import attention_names
 from mmattn.registry import MODELS
 
 ARCH = dict(num_blocks=[1, 2, 2, 1], width_factor=[0.25] * 4, group_layer_map=None, se_cfg=None)

@@ -5,7 +5,7 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmattn.attention import Attention
-from mmattn.backbones.slots import attention_names
+from mmattn.attention.names import attention_names
 from mmattn.registry import MODELS
 
 TOOLBOXES = ('mmdet', 'mmseg', 'mmpretrain')

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmattn.attention import CA, ECA, SCSA, SE
-from mmattn.backbones.slots import attention_names
+from mmattn.attention.names import attention_names
 from mmattn.registry import MODELS
 
 

@@ -5,7 +5,7 @@ import torch
 from mmengine.registry import MODELS, DefaultScope
 
 from mmattn.attention import CA, ECA
-from mmattn.backbones.slots import attention_names
+from mmattn.attention.names import attention_names
 
 FPN = dict(type='FPN', in_channels=[16, 32], out_channels=128, num_outs=3)
 

@@ -6,7 +6,7 @@ from mmcv.cnn.utils import fuse_conv_bn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmattn.attention import ECA, SE
-from mmattn.backbones.slots import attention_names
+from mmattn.attention.names import attention_names
 from mmattn.registry import MODELS
 
 SMALL = {
