@@ -12,6 +12,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mmattn.attention import Attention
 from mmattn.utils.errors import InvalidArgument, InvalidValue
 
+DEFAULT_INIT = [
+    dict(type='Kaiming', layer=['Conv2d']),
+    dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
+]
+
 
 def active_toolbox() -> str:
     """Whose defaults apply: 'mmdet', 'mmseg' or 'mmpretrain'.

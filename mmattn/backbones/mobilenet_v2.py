@@ -17,12 +17,12 @@ from mmpretrain.models.backbones.mobilenet_v2 import MobileNetV2 as StockMobileN
 from torch import Tensor, nn
 
 from mmattn.backbones.base import (
+    DEFAULT_INIT,
     AttentionBackbone,
     active_toolbox,
     check_stage_numbers,
     init_config,
 )
-from mmattn.backbones.resnet import DEFAULT_INIT
 from mmattn.backbones.slots import AttentionBlock, parse_attention, parse_plugins
 from mmattn.registry import MODELS
 from mmattn.utils.errors import InvalidValue

@@ -17,8 +17,12 @@ from mmpretrain.models.backbones.repvgg import RepVGGBlock as StockBlock
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmattn.backbones.base import AttentionBackbone, check_stage_numbers, init_config
-from mmattn.backbones.resnet import DEFAULT_INIT
+from mmattn.backbones.base import (
+    DEFAULT_INIT,
+    AttentionBackbone,
+    check_stage_numbers,
+    init_config,
+)
 from mmattn.backbones.slots import AttentionBlock, parse_attention, parse_plugins
 from mmattn.registry import MODELS
 from mmattn.utils.errors import InvalidValue, UnknownName

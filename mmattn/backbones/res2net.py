@@ -19,8 +19,7 @@ from torch import Tensor, nn
 
 from mmattn.backbones.base import active_toolbox
 from mmattn.backbones.folding import fold_norm, fold_sequence
-from mmattn.backbones.residual_blocks import Bottleneck
-from mmattn.backbones.resnet import ResNet
+from mmattn.backbones.resnet import Bottleneck, ResNet
 from mmattn.registry import MODELS
 from mmattn.utils.errors import InvalidValue
 

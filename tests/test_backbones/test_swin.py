@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mmattn.backbones.swin_checkpoints import unfold_order
+from mmattn.backbones.swin.checkpoints import unfold_order
 from mmattn.registry import MODELS
 
 DIMS = dict(embed_dims=16, depths=(2, 1, 2, 1), num_heads=(1, 2, 4, 8))

@@ -17,8 +17,7 @@ from mmcv.cnn import build_conv_layer, build_norm_layer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmattn.backbones.base import AttentionBackbone, check_stage_numbers
-from mmattn.backbones.resnet import DEFAULT_INIT
+from mmattn.backbones.base import DEFAULT_INIT, AttentionBackbone, check_stage_numbers
 from mmattn.backbones.slots import (
     AttentionBlock,
     AttentionCfg,

@@ -16,8 +16,7 @@ from collections.abc import Sequence
 from mmcv.cnn import build_norm_layer
 from torch import nn
 
-from mmattn.backbones.residual_blocks import BasicBlock
-from mmattn.backbones.resnet import ResNet
+from mmattn.backbones.resnet import BasicBlock, ResNet
 from mmattn.registry import MODELS
 from mmattn.utils.errors import InvalidValue
 

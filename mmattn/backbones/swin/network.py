@@ -28,8 +28,8 @@ from mmattn.backbones.base import (
     init_config,
 )
 from mmattn.backbones.slots import AttentionBlock, parse_attention, parse_plugins
-from mmattn.backbones.swin_checkpoints import convert_microsoft, resize_bias_tables
-from mmattn.backbones.swin_options import image_size, stage_options, swin_arch
+from mmattn.backbones.swin.checkpoints import convert_microsoft, resize_bias_tables
+from mmattn.backbones.swin.options import image_size, stage_options, swin_arch
 from mmattn.registry import MODELS
 from mmattn.utils.errors import InvalidValue
 

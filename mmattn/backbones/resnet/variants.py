@@ -1,0 +1,65 @@
+"""ResNetV1c, ResNetV1d and ResNeXt: ResNets of which an argument or two are given."""
+
+from mmattn.backbones.base import active_toolbox
+from mmattn.backbones.resnet.network import ResNet
+from mmattn.registry import MODELS
+from mmattn.utils.errors import InvalidValue
+
+
+@MODELS.register_module()
+class ResNetV1c(ResNet):
+    """ResNet with the deep stem; the arguments are those of :class:`ResNet`."""
+
+    def __init__(self, depth: int, **options) -> None:
+        super().__init__(depth, deep_stem=True, avg_down=False, **options)
+
+
+@MODELS.register_module()
+class ResNetV1d(ResNet):
+    """ResNet with the deep stem and average pooling in its shortcuts.
+
+    The arguments are those of :class:`ResNet`.
+    """
+
+    def __init__(self, depth: int, **options) -> None:
+        super().__init__(depth, deep_stem=True, avg_down=True, **options)
+
+
+@MODELS.register_module()
+class ResNeXt(ResNet):
+    """ResNeXt-50 to 152: ResNet with a grouped 3x3 convolution.
+
+    Args:
+        depth: 50, 101 or 152.
+        groups: Groups of the 3x3 convolution; default 32, in mmdet and mmseg 1.
+        width_per_group: Channels of a group in the first stage (mmpretrain's
+            name), default 4.
+        base_width: The same under mmdet's and mmseg's name.
+        options: Any other argument of :class:`ResNet`.
+
+    Raises:
+        ValueError: If both names of the width are given and differ.
+    """
+
+    arch_settings = {
+        depth: setting for depth, setting in ResNet.arch_settings.items() if depth >= 50
+    }
+
+    def __init__(
+        self,
+        depth: int,
+        groups: int | None = None,
+        width_per_group: int | None = None,
+        base_width: int | None = None,
+        **options,
+    ) -> None:
+        if None not in (width_per_group, base_width) and width_per_group != base_width:
+            raise InvalidValue(
+                f'width_per_group={width_per_group} and base_width={base_width} name the same '
+                f'width; give one of them'
+            )
+        if groups is None:
+            groups = 32 if active_toolbox() == 'mmpretrain' else 1
+        self.groups = groups
+        self.width_per_group = width_per_group or base_width or 4
+        super().__init__(depth, **options)
