@@ -4,14 +4,15 @@ The same modules come under two sets of distribution names: the maintained
 stack (``onedl-*``) and the original one. mmattn depends on neither by name.
 """
 
-import re
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
+from packaging.version import Version
+
 
 @dataclass(frozen=True)
-class Part:
+class StackPart:
     """A package of the stack.
 
     Args:
@@ -35,11 +36,11 @@ class Part:
 
 
 PARTS = (
-    Part('mmengine', '0.10.0', 'onedl-mmengine==0.10.12', 'mmengine==0.10.7', required=True),
-    Part('mmcv', '2.0.0', 'onedl-mmcv==2.3.6', 'mmcv==2.1.0', required=True),
-    Part('mmdet', '3.2.0', 'onedl-mmdetection==3.5.1', 'mmdet==3.3.0'),
-    Part('mmseg', '1.2.0', 'onedl-mmsegmentation==1.4.2', 'mmsegmentation==1.2.2'),
-    Part('mmpretrain', '1.1.0', 'onedl-mmpretrain==1.3.6', 'mmpretrain==1.2.0'),
+    StackPart('mmengine', '0.10.0', 'onedl-mmengine==0.10.12', 'mmengine==0.10.7', required=True),
+    StackPart('mmcv', '2.0.0rc4', 'onedl-mmcv==2.3.6', 'mmcv==2.1.0', required=True),
+    StackPart('mmdet', '3.2.0', 'onedl-mmdetection==3.5.1', 'mmdet==3.3.0'),
+    StackPart('mmseg', '1.2.0', 'onedl-mmsegmentation==1.4.2', 'mmsegmentation==1.2.2'),
+    StackPart('mmpretrain', '1.1.0', 'onedl-mmpretrain==1.3.6', 'mmpretrain==1.2.0'),
 )
 
 
@@ -57,12 +58,6 @@ def installed_version(distribution: str) -> str | None:
         return version(distribution)
     except PackageNotFoundError:
         return None
-
-
-def release(text: str) -> tuple[int, ...]:
-    """The first three numbers of a version: ``'2.1.0rc4+cu121'`` gives (2, 1, 0)."""
-    numbers = [int(n) for n in re.findall(r'\d+', text.split('+')[0])[:3]]
-    return tuple(numbers + [0] * (3 - len(numbers)))
 
 
 def installed_parts() -> dict[str, str]:
@@ -85,8 +80,8 @@ def stack_problems() -> list[Problem]:
                 what = f'{part.module} is not installed (mmattn needs {part.minimum} or later)'
                 problems.append(Problem(what, install_command(pinned)))
             continue
-        newest = max((installed[name] for name in names), key=release)
-        if release(newest) < release(part.minimum):
+        newest = max((installed[name] for name in names), key=Version)
+        if Version(newest) < Version(part.minimum):
             what = (
                 f'{part.module} {newest} is too old (installed as {", ".join(names)}; '
                 f'mmattn needs {part.minimum} or later)'
@@ -105,10 +100,11 @@ def install_command(requirement: str, options: str = '') -> str:
     arguments = f"{options} '{requirement}'".lstrip()
     if 'mmcv' not in requirement:
         return f'pip install {arguments}'
-    # Its index holds the source only, which compiles against the torch that is there.
+    # Its index holds the source only, which compiles against the torch that is there; without
+    # debug information in half of the time.
     return (
         "pip install 'setuptools<81' wheel packaging ninja psutil && "
-        f'MMCV_WITH_OPS=1 pip install --no-build-isolation {arguments}'
+        f'CFLAGS=-g0 MMCV_WITH_OPS=1 pip install --no-build-isolation {arguments}'
     )
 
 
@@ -126,8 +122,8 @@ def check() -> None:
     for problem in problems:
         lines += [f'  - {problem.what}', f'    {problem.cure}']
     lines += [
-        'In a checkout of mmattn, `uv sync` installs a whole stack that is known to work;',
-        'mmcv compiles for about 10 minutes, and the README lists prebuilt wheels of it.',
+        'In a checkout of mmattn, `uv sync` installs a whole stack that is known to work, in about',
+        '8 minutes on two cores: it compiles mmcv. The README lists prebuilt wheels of it.',
         'An environment made by uv takes `uv pip install` for `pip install`.',
         '`python -m mmattn doctor` shows the whole environment.',
     ]

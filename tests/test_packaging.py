@@ -9,11 +9,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 import mmattn
 from mmattn.__main__ import main
 from mmattn.doctor.mismatches import Findings, mismatches
-from mmattn.environment import PARTS, release, stack_problems
+from mmattn.environment import PARTS, stack_problems
 
 MAINTAINED = dict(part.maintained.split('==') for part in PARTS)
 ORIGINAL = dict(part.original.split('==') for part in PARTS)
@@ -39,7 +40,11 @@ def test_wheel_carries_configs_and_tools(wheel, project_root):
         shipped |= {p.relative_to(project_root) for p in project_root.glob(f'{folder}/**/*.*')}
     wanted = {f'mmattn/.mim/{p.as_posix()}' for p in shipped if '__pycache__' not in p.parts}
     assert wanted <= inside
-    assert not any(name.startswith('tests/') for name in inside)
+    # What only maintains the project stays in its repository.
+    allowed = ('mmattn/', f'mmattn-{mmattn.__version__}.dist-info/')
+    assert all(name.startswith(allowed) for name in inside)
+    suffixes = {Path(name).suffix for name in inside if '/.mim/' not in name}
+    assert suffixes <= {'.py', '.yml', '', '.txt', '.typed'}, suffixes
 
 
 def test_wheel_pulls_no_part_of_a_stack(wheel):
@@ -49,8 +54,10 @@ def test_wheel_pulls_no_part_of_a_stack(wheel):
     always = [need for need in needs if 'extra ==' not in need]
     assert sorted(re.match(r'[\w-]+', need)[0] for need in always) == [
         'numpy',
+        'packaging',
         'pillow',
         'rich',
+        'safetensors',
         'torch',
     ]
     assert all('>=' in need and '<' not in need and '==' not in need for need in always)
@@ -70,14 +77,6 @@ def test_model_index_names_files_that_exist(project_root):
         assert (project_root / entry).is_file(), entry
 
 
-@pytest.mark.parametrize(
-    ('text', 'numbers'),
-    [('2.1.0', (2, 1, 0)), ('2.11', (2, 11, 0)), ('2.0.0rc4', (2, 0, 0)), ('2.1+cu121', (2, 1, 0))],
-)
-def test_release_reads_versions(text, numbers):
-    assert release(text) == numbers
-
-
 def install_metadata(folder, **versions):
     """Write what an installer leaves behind of each distribution, without its modules."""
     for name, version in versions.items():
@@ -92,6 +91,7 @@ def install_metadata(folder, **versions):
     'versions',
     [
         {'mmengine': '0.10.7', 'mmcv': '2.1.0', 'mmdet': '3.3.0'},
+        {'mmengine': '0.10', 'mmcv': '2.0.0rc4', 'mmdet': '3.10.0'},
         {'onedl_mmengine': '0.10.12', 'onedl_mmcv': '2.3.6+cu128', 'onedl_mmpretrain': '1.3.6'},
     ],
 )
@@ -104,13 +104,20 @@ def test_either_stack_is_accepted(tmp_path, monkeypatch, versions):
 @pytest.mark.parametrize(
     ('name', 'version', 'said'),
     [
-        ('mmcv', '1.7.2', ['mmcv 1.7.2 is too old', '2.0.0 or later', 'mmcv==2.1.0']),
+        ('mmcv', '1.7.2', ['mmcv 1.7.2 is too old', '2.0.0rc4 or later', 'mmcv==2.1.0']),
+        (
+            'mmcv',
+            '2.0.0rc3+cu117',
+            ['mmcv 2.0.0rc3+cu117 is too old', 'CFLAGS=-g0 MMCV_WITH_OPS=1'],
+        ),
         ('mmdet', '2.28.2', ['mmdet 2.28.2 is too old', '3.2.0 or later', 'mmdet==3.3.0']),
         ('onedl_mmengine', '0.9.1', ['mmengine 0.9.1 is too old', 'onedl-mmengine==0.10.12']),
     ],
 )
 def test_old_part_is_named_with_its_cure(tmp_path, monkeypatch, name, version, said):
-    install_metadata(tmp_path, **{name: version})
+    prefix = 'onedl_' if 'onedl' in name else ''
+    rest = {f'{prefix}mmengine': '0.10.12', f'{prefix}mmcv': '2.1.0'}
+    install_metadata(tmp_path, **{**rest, name: version})
     monkeypatch.setattr(sys, 'path', [str(tmp_path)])
     (problem,) = stack_problems()
     for words in said:
@@ -119,10 +126,10 @@ def test_old_part_is_named_with_its_cure(tmp_path, monkeypatch, name, version, s
 
 @pytest.fixture
 def bare_python(tmp_path):
-    """Run Python with mmattn, the standard library and rich, and nothing else installed."""
+    """Run Python with mmattn, the standard library, packaging and rich, and nothing else."""
     skipped = shutil.ignore_patterns('__pycache__', '.mim')
     shutil.copytree(Path(mmattn.__file__).parent, tmp_path / 'mmattn', ignore=skipped)
-    for module in ('rich', 'markdown_it', 'mdurl', 'pygments'):
+    for module in ('packaging', 'rich', 'markdown_it', 'mdurl', 'pygments'):
         (tmp_path / module).symlink_to(Path(find_spec(module).origin).parent)
 
     def run(*arguments):
@@ -165,8 +172,48 @@ def test_doctor_finds_this_environment_healthy(capsys):
     assert re.search(r'mmcv operators\W+run', said)
 
 
+def test_the_commands_are_listed_with_a_line_each(capsys, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '80')
+    assert main([]) == 2
+    lines = [line.split() for line in capsys.readouterr().err.splitlines()]
+    names = [line[0] for line in lines[lines.index(['COMMAND']) + 1 :] if line]
+    assert names[:5] == ['doctor', 'attention', 'data', 'experiments', 'version']
+    assert not any('zoo' in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ('words', 'instead'),
+    [
+        (['zoo'], 'python docs/zoo.py'),
+        (['zoo', '--measure'], 'python docs/zoo.py --measure'),
+        (['attention', '--write', 'docs/attention.md'], 'python docs/attention_page.py'),
+    ],
+)
+def test_a_command_that_moved_names_the_new_one(words, instead, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    assert capsys.readouterr().err.endswith(f': {instead}\n')
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_users_module_registers_everything(tmp_path):
+    """``python -m`` of a package whose ``__init__`` imports mmattn, which no command is."""
+    package = tmp_path / 'userpackage'
+    package.mkdir()
+    (package / '__init__.py').write_text('import mmattn\n')
+    (package / 'train.py').write_text(
+        "from mmengine.registry import MODELS\nprint(MODELS.get('mmattn.SE'))\n"
+    )
+    command = [sys.executable, '-m', 'userpackage.train', '-m', 'doctor']
+    environ = {**os.environ, 'PYTHONPATH': str(Path(mmattn.__file__).parents[1])}
+    done = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout == "<class 'mmattn.attention.se.SE'>\n", done.stderr
+
+
 def test_no_mismatch_in_the_tested_versions():
-    assert mismatches(Findings({**MAINTAINED, **MODERN}, torch_wanted='2.11.0')) == []
+    assert (
+        mismatches(Findings({**MAINTAINED, **MODERN}, torch_wanted=SpecifierSet('==2.11.0'))) == []
+    )
     assert mismatches(Findings({**ORIGINAL, **OLDER})) == []
 
 
@@ -180,8 +227,8 @@ def test_no_mismatch_in_the_tested_versions():
             "pip install 'numpy<2'",
         ),
         (
-            Findings({**MAINTAINED, **MODERN}, torch_wanted='2.10.0'),
-            'torchvision 0.26.0 needs torch 2.10.0, but torch 2.11.0',
+            Findings({**MAINTAINED, **MODERN}, torch_wanted=SpecifierSet('==2.10.0')),
+            'torchvision 0.26.0 needs torch==2.10.0, but torch 2.11.0',
             "pip install --upgrade 'torch==2.11.0' torchvision",
         ),
         (

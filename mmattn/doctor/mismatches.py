@@ -4,7 +4,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from mmattn.environment import PARTS, Part, Problem, install_command, release
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from mmattn.environment import PARTS, Problem, StackPart, install_command
 
 OPENCV = (
     'opencv-python',
@@ -22,7 +25,7 @@ class Findings:
 
     Args:
         versions: Distribution name -> version of what is installed.
-        torch_wanted: The torch version that torchvision asks for, if it names one.
+        torch_wanted: The torch versions that torchvision asks for.
         failed_imports: Module -> error of what is installed but does not import.
         ops_error: Why mmcv's compiled operators do not run; None if they do.
         cuda: One line about CUDA.
@@ -32,7 +35,7 @@ class Findings:
     """
 
     versions: dict[str, str]
-    torch_wanted: str | None = None
+    torch_wanted: SpecifierSet = SpecifierSet()
     failed_imports: dict[str, str] = field(default_factory=dict)
     ops_error: str | None = None
     cuda: str = 'unknown, torch does not import'
@@ -46,7 +49,7 @@ class Findings:
         maintained = [part for part in PARTS if part.distributions[0] in self.versions]
         return 'original' if len(original) > len(maintained) else 'maintained'
 
-    def pin(self, part: Part) -> str:
+    def pin(self, part: StackPart) -> str:
         """The version of a part that mmattn is tested with, in the stack found here."""
         return getattr(part, self.stack())
 
@@ -63,17 +66,17 @@ def no_torch(found: Findings) -> Iterator[Problem]:
 
 def numpy_and_torch(found: Findings) -> Iterator[Problem]:
     torch, numpy = found.versions.get('torch'), found.versions.get('numpy')
-    if torch and numpy and release(torch) < (2, 3) and release(numpy) >= (2,):
+    if torch and numpy and Version(torch) < Version('2.3') and Version(numpy) >= Version('2'):
         what = f'torch {torch} was compiled against numpy 1, but numpy {numpy} is installed'
         yield Problem(what, "pip install 'numpy<2'")
 
 
 def torchvision_and_torch(found: Findings) -> Iterator[Problem]:
     torch, wanted = found.versions.get('torch'), found.torch_wanted
-    if torch and wanted and release(torch) != release(wanted):
+    if torch and not wanted.contains(torch, prereleases=True):
         torchvision = found.versions['torchvision']
         yield Problem(
-            f'torchvision {torchvision} needs torch {wanted}, but torch {torch} is installed',
+            f'torchvision {torchvision} needs torch{wanted}, but torch {torch} is installed',
             f"pip install --upgrade 'torch=={torch.split('+')[0]}' torchvision",
         )
 
@@ -105,7 +108,7 @@ def two_stacks(found: Findings) -> Iterator[Problem]:
 
 def setuptools_of_original(found: Findings) -> Iterator[Problem]:
     setuptools = found.versions.get('setuptools')
-    if 'mmengine' in found.versions and (not setuptools or release(setuptools) >= (81,)):
+    if 'mmengine' in found.versions and (not setuptools or Version(setuptools) >= Version('81')):
         which = f'setuptools {setuptools}' if setuptools else 'no setuptools'
         what = f'the original stack imports pkg_resources, which {which} does not bring'
         yield Problem(what, "pip install 'setuptools<81'")

@@ -1,7 +1,7 @@
 """``python -m mmattn doctor``: the versions found, and each mismatch with its cure.
 
 It has to run where ``import mmattn`` cannot, so it imports nothing but the
-standard library and rich by itself; whatever else fails to import is a finding.
+standard library, packaging and rich by itself; whatever else fails to import is a finding.
 """
 
 import importlib
@@ -12,6 +12,7 @@ import subprocess
 import warnings
 from importlib.metadata import requires
 
+from packaging.requirements import Requirement
 from rich.console import Console
 from rich.table import Table
 
@@ -46,8 +47,9 @@ def examine() -> Findings:
     versions |= {name: v for name in OTHERS if (v := installed_version(name)) is not None}
     findings = Findings(versions=versions, compiler=_compiler())
     if 'torchvision' in versions:
-        pins = (re.match(r'torch\s*\(?==([\w.]+)', line) for line in requires('torchvision') or [])
-        findings.torch_wanted = next((pin[1] for pin in pins if pin), None)
+        needs = [Requirement(line) for line in requires('torchvision') or []]
+        for need in (need for need in needs if need.name == 'torch'):
+            findings.torch_wanted = need.specifier
 
     modules = [name for name in ('numpy', 'torch', 'torchvision') if name in versions]
     modules += ['cv2'] if any(name in versions for name in OPENCV) else []

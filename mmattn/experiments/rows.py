@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from mmattn.utils.errors import InvalidValue, UnknownName
+
 SOURCE = Path(__file__).with_name('experiments.yml')
 PLAIN = 'none'
 
@@ -109,12 +111,12 @@ def find_experiments(
     """The rows of a table, of the configs whose name contains ``config``, of an attention.
 
     Raises:
-        KeyError: If the table is unknown; the valid ones are named.
-        ValueError: If no row fits.
+        UnknownName: If there is no such table; the valid ones are named.
+        InvalidValue: If no row fits.
     """
     tables = load_tables()
     if table is not None and table not in tables:
-        raise KeyError(f'unknown table {table!r}; valid: {", ".join(tables)}')
+        raise UnknownName(f'unknown table {table!r}; valid: {", ".join(tables)}')
     found = [
         experiment
         for name, entry in tables.items()
@@ -124,7 +126,7 @@ def find_experiments(
         and (attention is None or attention == (experiment.attention or PLAIN))
     ]
     if not found:
-        raise ValueError(
+        raise InvalidValue(
             f'no row has table={table!r}, config={config!r} and attention={attention!r}; '
             "'python -m mmattn experiments' lists all"
         )
