@@ -157,7 +157,7 @@ def test_plugins_work_in_the_stock_resnets(scope, name):
     assert type(model.layer2[0].attn).__name__ == name
     model.train()
     model(torch.randn(2, 3, 32, 32))[-1].sum().backward()
-    assert model.layer2[0].attn.gamma.grad is not None
+    assert model.layer2[0].attn.warm_scale.grad is not None
 
 
 NEW_STYLE = """

@@ -21,12 +21,13 @@ class Attention(nn.Module):
     Args:
         in_channels: Channels C of the input, at least 1.
         warm_start: Start as the exact identity: the output becomes
-            ``x + gamma * (attend(x) - x)`` with the learned scalar ``gamma``
-            at 0, so that a network with pretrained weights keeps its outputs
-            until training moves ``gamma``.
+            ``x + warm_scale * (attend(x) - x)`` with the learned scalar
+            ``warm_scale`` at 0, so that a network with pretrained weights keeps
+            its outputs until training moves it.
 
     Shape:
-        Input and output: (N, C, H, W) with any H, W >= 1.
+        Input and output: (N, C, H, W) with any H, W >= 1, in the dtype of the
+        input, under autocast too.
 
     Raises:
         ValueError: If ``in_channels`` is not a positive integer.
@@ -54,7 +55,8 @@ class Attention(nn.Module):
             )
         self.in_channels = in_channels
         self.warm_start = warm_start
-        self.register_parameter('gamma', nn.Parameter(torch.zeros(1)) if warm_start else None)
+        scale = nn.Parameter(torch.zeros(1)) if warm_start else None
+        self.register_parameter('warm_scale', scale)
         self._register_load_state_dict_pre_hook(_rename_original_keys, with_module=True)
 
     @classmethod
@@ -94,10 +96,10 @@ class Attention(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.attend(x)
-        if self.gamma is None:
+        out = self.attend(x).to(x.dtype)
+        if self.warm_scale is None:
             return out
-        return x + self.gamma.to(x.dtype) * (out - x)
+        return x + self.warm_scale.to(x.dtype) * (out - x)
 
     def extra_repr(self) -> str:
         return f'in_channels={self.in_channels}, warm_start={self.warm_start}'
@@ -109,6 +111,9 @@ def _rename_original_keys(module: Attention, state_dict: dict, prefix: str, *_) 
     Weights of a 1x1 convolution and of a linear layer differ in trailing
     dimensions of size 1 only; they are brought to the shape that is expected.
     """
+    if 'gamma' not in module._parameters and prefix + 'gamma' in state_dict:
+        # Its name until mmattn 0.2.
+        state_dict[prefix + 'warm_scale'] = state_dict.pop(prefix + 'gamma')
     renamed = {}
     for key in [key for key in state_dict if key.startswith(prefix)]:
         value = state_dict.pop(key)
@@ -130,9 +135,56 @@ def _without_ones(shape: torch.Size) -> tuple[int, ...]:
     return tuple(shape[:size])
 
 
+def gated(x: Tensor, *gates: Tensor) -> Tensor:
+    """``x`` times its gates, in the dtype of ``x``.
+
+    Autocast computes norms, sums and softmax in float32; a gate made of them would
+    widen the whole map.
+    """
+    for gate in gates:
+        x = x * gate.to(x.dtype)
+    return x
+
+
 def group_norm(norm: nn.GroupNorm, x: Tensor) -> Tensor:
-    """``norm(x)``, also for a single value per group, which ``nn.GroupNorm`` refuses."""
-    return torch.group_norm(x, norm.num_groups, norm.weight, norm.bias, norm.eps)
+    """``norm(x)`` in the dtype of ``x``, which autocast would widen.
+
+    Also for a single value per group, which ``nn.GroupNorm`` refuses.
+    """
+    weight, bias = norm.weight.to(x.dtype), norm.bias.to(x.dtype)
+    with torch.autocast(x.device.type, enabled=False):
+        return torch.group_norm(x, norm.num_groups, weight, bias, norm.eps)
+
+
+def batch_norm(
+    attention: Attention, channels: int, norm_cfg: dict | None, momentum: float = 0.1
+) -> nn.Module:
+    """The norm layer of an attention, for (N, channels, H, W).
+
+    Args:
+        attention: Named in the error.
+        channels: Channels of the layer.
+        norm_cfg: mmcv's config of it; None for a BatchNorm.
+        momentum: The paper's, unless ``norm_cfg`` gives one.
+
+    Raises:
+        ValueError: If ``norm_cfg`` names no norm layer, or its arguments do not fit.
+    """
+    if norm_cfg is None:
+        return nn.BatchNorm2d(channels, momentum=momentum)
+    # Attention alone needs nothing but torch.
+    from mmcv.cnn import build_norm_layer
+
+    try:
+        norm = build_norm_layer(norm_cfg, channels)[1]
+    except (AssertionError, KeyError, TypeError, ValueError) as error:
+        raise InvalidValue(
+            f'{type(attention).__name__}: norm_cfg must be None or the config of a norm layer '
+            f"such as dict(type='SyncBN'), got {norm_cfg!r}: {error}"
+        ) from error
+    if 'momentum' not in norm_cfg and hasattr(norm, 'momentum'):
+        norm.momentum = momentum
+    return norm
 
 
 def hidden_channels(attention: Attention, reduction: int, least: int = 1) -> int:

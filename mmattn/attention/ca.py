@@ -10,7 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmattn.attention.base import Attention, Weights, hidden_channels, reduction_from
+from mmattn.attention.base import (
+    Attention,
+    Weights,
+    batch_norm,
+    gated,
+    hidden_channels,
+    reduction_from,
+)
 from mmattn.registry import MODELS
 
 
@@ -26,6 +33,8 @@ class CA(Attention):
         in_channels: Channels C of the input.
         reduction: The hidden layer has max(8, C // reduction) channels.
         warm_start: Start as the identity, see :class:`Attention`.
+        norm_cfg: mmcv's config of the norm layer; None is a BatchNorm. A backbone
+            fills in its own kind of BatchNorm (SyncBN, ...).
 
     Shape:
         (N, C, H, W) -> (N, C, H, W). Training needs N * (H + W) > 1, which
@@ -37,11 +46,17 @@ class CA(Attention):
 
     placement = 'inner'
 
-    def __init__(self, in_channels: int, reduction: int = 32, warm_start: bool = False) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        reduction: int = 32,
+        warm_start: bool = False,
+        norm_cfg: dict | None = None,
+    ) -> None:
         super().__init__(in_channels, warm_start)
         hidden = hidden_channels(self, reduction, least=8)
         self.conv1 = nn.Conv2d(in_channels, hidden, 1)
-        self.bn1 = nn.BatchNorm2d(hidden)
+        self.bn1 = batch_norm(self, hidden, norm_cfg)
         self.conv_h = nn.Conv2d(hidden, in_channels, 1)
         self.conv_w = nn.Conv2d(hidden, in_channels, 1)
 
@@ -57,4 +72,4 @@ class CA(Attention):
         rows, columns = strip.split((height, width), 2)
         gate_h = self.conv_h(rows).sigmoid()
         gate_w = self.conv_w(columns.transpose(2, 3)).sigmoid()
-        return x * gate_h * gate_w
+        return gated(x, gate_h, gate_w)

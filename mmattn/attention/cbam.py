@@ -10,7 +10,15 @@ those of ``bias=False, norm=False``; the original has both.
 import torch
 from torch import Tensor, nn
 
-from mmattn.attention.base import Attention, Weights, check_odd, hidden_channels, reduction_from
+from mmattn.attention.base import (
+    Attention,
+    Weights,
+    batch_norm,
+    check_odd,
+    gated,
+    hidden_channels,
+    reduction_from,
+)
 from mmattn.registry import MODELS
 
 
@@ -29,6 +37,8 @@ class CBAM(Attention):
         bias: Whether the MLP has biases.
         norm: Whether a BatchNorm follows the spatial convolution.
         warm_start: Start as the identity, see :class:`Attention`.
+        norm_cfg: mmcv's config of that norm layer; None is a BatchNorm of momentum
+            0.01. A backbone fills in its own kind of BatchNorm (SyncBN, ...).
 
     Shape:
         (N, C, H, W) -> (N, C, H, W). With ``norm``, training needs
@@ -53,6 +63,7 @@ class CBAM(Attention):
         bias: bool = True,
         norm: bool = True,
         warm_start: bool = False,
+        norm_cfg: dict | None = None,
     ) -> None:
         super().__init__(in_channels, warm_start)
         hidden = hidden_channels(self, reduction)
@@ -60,7 +71,7 @@ class CBAM(Attention):
         self.fc1 = nn.Linear(in_channels, hidden, bias=bias)
         self.fc2 = nn.Linear(hidden, in_channels, bias=bias)
         self.conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
-        self.norm = nn.BatchNorm2d(1, momentum=0.01) if norm else nn.Identity()
+        self.norm = batch_norm(self, 1, norm_cfg, momentum=0.01) if norm else nn.Identity()
 
     @classmethod
     def arguments_from(cls, channels: int, weights: Weights) -> dict:
@@ -74,6 +85,6 @@ class CBAM(Attention):
     def attend(self, x: Tensor) -> Tensor:
         descriptors = torch.stack((x.mean((2, 3)), x.amax((2, 3))))  # (2, N, C)
         gate = self.fc2(self.fc1(descriptors).relu()).sum(0).sigmoid()
-        x = x * gate[:, :, None, None]
+        x = gated(x, gate[:, :, None, None])
         planes = torch.cat((x.amax(1, keepdim=True), x.mean(1, keepdim=True)), 1)
-        return x * self.norm(self.conv(planes)).sigmoid()
+        return gated(x, self.norm(self.conv(planes)).sigmoid())

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmattn.attention.base import Attention, hidden_channels
+from mmattn.attention.base import Attention, gated, hidden_channels
 from mmattn.registry import MODELS
 
 STRIPES = (7, 11, 21)
@@ -70,9 +70,9 @@ class CPCA(Attention):
 
     def attend(self, x: Tensor) -> Tensor:
         x = F.gelu(self.conv(x))
-        x = x * self.ca(x)
+        x = gated(x, self.ca(x))
         spatial = base = self.dconv5_5(x)
         for size in STRIPES:
             stripe = getattr(self, f'dconv1_{size}')(base)
             spatial = spatial + getattr(self, f'dconv{size}_1')(stripe)
-        return self.conv(x * self.conv(spatial))
+        return self.conv(gated(x, self.conv(spatial)))

@@ -11,7 +11,7 @@ import math
 
 from torch import Tensor, nn
 
-from mmattn.attention.base import Attention, Weights, check_odd
+from mmattn.attention.base import Attention, Weights, check_odd, gated
 from mmattn.registry import MODELS
 from mmattn.utils.errors import InvalidValue
 
@@ -53,7 +53,6 @@ class ECA(Attention):
             size = int(abs((math.log2(in_channels) + b) / gamma))
             kernel_size = size if size % 2 else size + 1
         check_odd(self, 'kernel_size', kernel_size)
-        # The parameter of warm_start is called gamma too, so the slope is not kept.
         self.conv = nn.Conv1d(1, 1, kernel_size, padding=kernel_size // 2, bias=False)
 
     @classmethod
@@ -63,4 +62,4 @@ class ECA(Attention):
     def attend(self, x: Tensor) -> Tensor:
         squeezed = x.mean((2, 3))  # (N, C)
         gate = self.conv(squeezed[:, None]).sigmoid()  # (N, 1, C)
-        return x * gate[:, 0, :, None, None]
+        return gated(x, gate[:, 0, :, None, None])

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmattn.attention.base import Attention, check_odd, group_norm, nearest_multiples
+from mmattn.attention.base import Attention, check_odd, gated, group_norm, nearest_multiples
 from mmattn.registry import MODELS
 from mmattn.utils.errors import InvalidValue
 
@@ -79,7 +79,7 @@ class ELA(Attention):
         strip = self.conv(torch.cat((F.pad(x.mean(3), (0, gap)), x.mean(2)), 2))
         rows = self._norm(strip[:, :, :height]).sigmoid()
         columns = self._norm(strip[:, :, height + gap :]).sigmoid()
-        return x * rows[:, :, :, None] * columns[:, :, None, :]
+        return gated(x, rows[:, :, :, None], columns[:, :, None, :])
 
     def _norm(self, strip: Tensor) -> Tensor:
         return group_norm(self.gn, strip)

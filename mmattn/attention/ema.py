@@ -11,7 +11,7 @@ divide the channels.
 import torch
 from torch import Tensor, nn
 
-from mmattn.attention.base import Attention, group_norm, nearest_multiples
+from mmattn.attention.base import Attention, gated, group_norm, nearest_multiples
 from mmattn.registry import MODELS
 from mmattn.utils.errors import InvalidValue
 
@@ -64,13 +64,13 @@ class EMA(Attention):
         columns = groups.mean(2, keepdim=True).transpose(2, 3)
         strip = self.conv1x1(torch.cat((rows, columns), 2)).sigmoid()
         rows, columns = strip.split((height, width), 2)
-        crossed = group_norm(self.gn, groups * rows * columns.transpose(2, 3))
+        crossed = group_norm(self.gn, gated(groups, rows, columns.transpose(2, 3)))
         local = self.conv3x3(groups)
         # Each branch weighs the other's planes by its own global means.
         logits = self._weigh(crossed, local) + self._weigh(local, crossed)
         gate = logits.sigmoid().reshape(-1, self.factor, 1, height, width)
         # On a view of x, which keeps its memory format.
-        return (x.unflatten(1, (self.factor, -1)) * gate).flatten(1, 2)
+        return gated(x.unflatten(1, (self.factor, -1)), gate).flatten(1, 2)
 
     @staticmethod
     def _weigh(descriptors: Tensor, planes: Tensor) -> Tensor:

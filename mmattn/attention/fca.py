@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from mmattn.attention.base import (
     Attention,
     Weights,
+    gated,
     hidden_channels,
     nearest_multiples,
     reduction_from,
@@ -137,7 +138,7 @@ class FCA(Attention):
         spectrum = torch.einsum('nfchw,fw->nfch', groups, columns.to(x.dtype))
         spectrum = torch.einsum('nfch,fh->nfc', spectrum, rows.to(x.dtype))
         gate = self.fc2(self.fc1(spectrum.reshape(batch, channels)).relu()).sigmoid()
-        return x * gate[:, :, None, None]
+        return gated(x, gate[:, :, None, None])
 
 
 def _cosines(frequency: int, size: int) -> list[float]:

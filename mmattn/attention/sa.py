@@ -11,7 +11,7 @@ Deviations: with the paper's 64 groups C must be a multiple of 128;
 import torch
 from torch import Tensor, nn
 
-from mmattn.attention.base import Attention, Weights, group_norm, nearest_multiples
+from mmattn.attention.base import Attention, Weights, gated, group_norm, nearest_multiples
 from mmattn.registry import MODELS
 from mmattn.utils.errors import InvalidValue
 
@@ -70,9 +70,10 @@ class SA(Attention):
         batch, channels, height, width = x.shape
         halves = x.reshape(batch * self.groups, -1, height, width).chunk(2, 1)
         logits = self.cweight * halves[0].mean((2, 3), keepdim=True) + self.cbias
-        channel = halves[0] * logits.sigmoid()
+        channel = gated(halves[0], logits.sigmoid())
         normed = group_norm(self.gn, halves[1])
-        spatial = halves[1] * (self.sweight * normed + self.sbias).sigmoid()
+        weight, bias = self.sweight.to(x.dtype), self.sbias.to(x.dtype)
+        spatial = gated(halves[1], (weight * normed + bias).sigmoid())
         out = torch.cat((channel, spatial), 1).reshape(batch, 2, channels // 2, height, width)
         out = out.transpose(1, 2).reshape(batch, channels, height, width)
         if x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():

@@ -27,8 +27,10 @@ from torch.nn import functional as F
 from mmattn.attention.base import (
     Attention,
     Weights,
+    batch_norm,
     check_choice,
     check_odd,
+    gated,
     group_norm,
     nearest_multiples,
 )
@@ -65,6 +67,8 @@ class SMSA(Attention):
         norm_first: Normalise before the convolutions instead of after them.
         shared: Whether both directions share the convolutions.
         warm_start: Start as the identity, see :class:`Attention`.
+        norm_cfg: mmcv's config of the layers of norm='BN'. A backbone fills in its
+            own kind of BatchNorm (SyncBN, ...).
 
     Shape:
         (N, C, H, W) -> (N, C, H, W).
@@ -91,6 +95,7 @@ class SMSA(Attention):
         norm_first: bool = False,
         shared: bool = True,
         warm_start: bool = False,
+        norm_cfg: dict | None = None,
     ) -> None:
         super().__init__(in_channels, warm_start)
         groups = len(group_kernel_sizes)
@@ -109,8 +114,8 @@ class SMSA(Attention):
         self.norm_first = norm_first
         self.convs = _branches(in_channels, group_kernel_sizes)
         self.convs_w = None if shared else _branches(in_channels, group_kernel_sizes)
-        self.norm_h = _make_norm(norm, in_channels, groups)
-        self.norm_w = _make_norm(norm, in_channels, groups)
+        self.norm_h = self._make_norm(norm, groups, norm_cfg)
+        self.norm_w = self._make_norm(norm, groups, norm_cfg)
 
     def attend(self, x: Tensor) -> Tensor:
         rows, columns = x.mean(3), x.mean(2)  # (N, C, H), (N, C, W)
@@ -126,7 +131,14 @@ class SMSA(Attention):
             rows, columns = _convolve(self.convs, rows), _convolve(self.convs_w, columns)
         if not self.norm_first:
             rows, columns = _normalise(self.norm_h, rows), _normalise(self.norm_w, columns)
-        return x * self._gate(rows)[:, :, :, None] * self._gate(columns)[:, :, None, :]
+        return gated(x, self._gate(rows)[:, :, :, None], self._gate(columns)[:, :, None, :])
+
+    def _make_norm(self, norm: str, groups: int, norm_cfg: dict | None) -> nn.Module | None:
+        if norm == 'GN':
+            return nn.GroupNorm(groups, self.in_channels)
+        if norm == 'BN':
+            return batch_norm(self, self.in_channels, norm_cfg)
+        return nn.LayerNorm(self.in_channels) if norm == 'LN' else None
 
     def _gate(self, logits: Tensor) -> Tensor:
         return logits.sigmoid() if self.gate_layer == 'sigmoid' else logits.softmax(2)
@@ -150,14 +162,6 @@ def _convolve(branches: nn.ModuleList, strip: Tensor) -> Tensor:
     return F.conv1d(strip, torch.cat(weights), bias, padding=size // 2, groups=strip.shape[1])
 
 
-def _make_norm(norm: str, channels: int, groups: int) -> nn.Module | None:
-    if norm == 'GN':
-        return nn.GroupNorm(groups, channels)
-    if norm == 'BN':
-        return nn.BatchNorm1d(channels)
-    return nn.LayerNorm(channels) if norm == 'LN' else None
-
-
 def _normalise(norm: nn.Module | None, strip: Tensor) -> Tensor:
     """(N, C, L) -> (N, C, L)."""
     if norm is None:
@@ -166,7 +170,7 @@ def _normalise(norm: nn.Module | None, strip: Tensor) -> Tensor:
         return norm(strip.transpose(1, 2)).transpose(1, 2)
     if isinstance(norm, nn.GroupNorm):
         return group_norm(norm, strip)
-    return norm(strip)
+    return norm(strip[:, :, :, None])[:, :, :, 0]
 
 
 @MODELS.register_module()
@@ -262,7 +266,7 @@ class PCSA(Attention):
 
     def attend(self, x: Tensor) -> Tensor:
         batch, channels = x.shape[:2]
-        pooled = self.norm(self._compress(x))  # (N, C, H', W')
+        pooled = group_norm(self.norm, self._compress(x))  # (N, C, H', W')
         query, key, value = [
             layer(pooled).reshape(batch, self.head_num, channels // self.head_num, -1)
             for layer in (self.q, self.k, self.v)
@@ -276,7 +280,7 @@ class PCSA(Attention):
         )
         logits = attended.reshape(batch, channels, 1, 1)
         gate = logits.sigmoid() if self.gate_layer == 'sigmoid' else logits.softmax(1)
-        out = x * gate
+        out = gated(x, gate)
         if self.channel_shuffle:
             heads = out.unflatten(1, (self.head_num, -1))
             out = heads.transpose(1, 2).flatten(1, 2)
@@ -291,27 +295,30 @@ class PCSA(Attention):
         if self.down_sample_mode == 'avg_pool':
             return _window_mean(x, size)
         if self.down_sample_mode == 'max_pool':
-            return _windows(x, size, -torch.inf).amax((-2, -1))
-        return self.conv_d(_windows(x, size, 0.0).permute(0, 1, 4, 5, 2, 3).flatten(1, 3))
+            return _windows(x, size, -torch.inf).amax((3, 5))
+        return self.conv_d(_windows(x, size, 0.0).permute(0, 1, 3, 5, 2, 4).flatten(1, 3))
 
 
 def _window_mean(x: Tensor, size: int) -> Tensor:
     if _exporting():
         # torch.export ties a pooling to the windows that fit into its example.
         height, width = (torch.sym_min(length, size) for length in x.shape[2:])
-        return _windows(x, size, 0.0).mean((-2, -1)) * (size**2 / (height * width))
+        return _windows(x, size, 0.0).mean((3, 5)) * (size**2 / (height * width))
     return F.avg_pool2d(x, [min(length, size) for length in x.shape[2:]])
 
 
 def _windows(x: Tensor, size: int, fill: float) -> Tensor:
-    """(N, C, H, W) -> (N, C, H', W', size, size), without a branch on H or W.
+    """(N, C, H, W) -> (N, C, H', size, W', size), without a branch on H or W.
 
     H' is H // size, or 1 on a map smaller than a window, which is filled up.
     """
     larger = torch.sym_max if _exporting() else max
-    rows, columns = (larger(length // size, 1) for length in x.shape[2:])
-    x = F.pad(x, (0, size - 1, 0, size - 1), value=fill)
-    return x.unfold(2, size, size)[:, :, :rows].unfold(3, size, size)[:, :, :, :columns]
+    offsets = torch.arange(size, device=x.device)
+    rows, columns = (
+        torch.arange(larger(length // size, 1), device=x.device)[:, None] * size + offsets
+        for length in x.shape[2:]
+    )
+    return F.pad(x, (0, size - 1, 0, size - 1), value=fill)[:, :, rows][..., columns]
 
 
 def _exporting() -> bool:
@@ -339,6 +346,7 @@ class SCSA(Attention):
         channel_shuffle, scale: See :class:`PCSA`.
         pcsa_first: Run PCSA before SMSA.
         warm_start: Start as the identity, see :class:`Attention`.
+        norm_cfg: See :class:`SMSA`.
 
     Shape:
         (N, C, H, W) -> (N, C, H, W).
@@ -373,9 +381,18 @@ class SCSA(Attention):
         scale: str = 'channels',
         pcsa_first: bool = False,
         warm_start: bool = False,
+        norm_cfg: dict | None = None,
     ) -> None:
         super().__init__(in_channels, warm_start)
-        self.smsa = SMSA(in_channels, group_kernel_sizes, gate_layer, norm, norm_first, shared)
+        self.smsa = SMSA(
+            in_channels,
+            group_kernel_sizes,
+            gate_layer,
+            norm,
+            norm_first,
+            shared,
+            norm_cfg=norm_cfg,
+        )
         self.pcsa = PCSA(
             in_channels,
             head_num,

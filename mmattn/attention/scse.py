@@ -11,7 +11,7 @@ SCSE, its code takes their maximum; the code's way is the default.
 import torch
 from torch import Tensor, nn
 
-from mmattn.attention.base import Attention, check_choice, hidden_channels
+from mmattn.attention.base import Attention, check_choice, gated, hidden_channels
 from mmattn.registry import MODELS
 
 JOINS = ('max', 'add')
@@ -44,7 +44,7 @@ class CSE(Attention):
 
     def attend(self, x: Tensor) -> Tensor:
         gate = self.fc2(self.fc1(x.mean((2, 3))).relu()).sigmoid()
-        return x * gate[:, :, None, None]
+        return gated(x, gate[:, :, None, None])
 
 
 @MODELS.register_module()
@@ -67,7 +67,7 @@ class SSE(Attention):
         self.conv = nn.Conv2d(in_channels, 1, 1)
 
     def attend(self, x: Tensor) -> Tensor:
-        return x * self.conv(x).sigmoid()
+        return gated(x, self.conv(x).sigmoid())
 
 
 @MODELS.register_module()

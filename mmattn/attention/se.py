@@ -9,7 +9,7 @@ mmpretrain's SEResNet has biases: ``bias=True``.
 
 from torch import Tensor, nn
 
-from mmattn.attention.base import Attention, Weights, hidden_channels, reduction_from
+from mmattn.attention.base import Attention, Weights, gated, hidden_channels, reduction_from
 from mmattn.registry import MODELS
 
 
@@ -59,4 +59,4 @@ class SE(Attention):
     def attend(self, x: Tensor) -> Tensor:
         squeezed = x.mean((2, 3))  # (N, C)
         gate = self.fc2(self.fc1(squeezed).relu()).sigmoid()
-        return x * gate[:, :, None, None]
+        return gated(x, gate[:, :, None, None])

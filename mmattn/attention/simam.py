@@ -9,7 +9,7 @@ divides by zero.
 
 from torch import Tensor
 
-from mmattn.attention.base import Attention
+from mmattn.attention.base import Attention, gated
 from mmattn.registry import MODELS
 from mmattn.utils.errors import InvalidValue
 
@@ -43,7 +43,9 @@ class SimAM(Attention):
         self.e_lambda = e_lambda
 
     def attend(self, x: Tensor) -> Tensor:
-        distance = (x - x.mean((2, 3), keepdim=True)).square()
-        others = max(x.shape[2] * x.shape[3] - 1, 1)
-        variance = distance.sum((2, 3), keepdim=True) / others
-        return x * (distance / (4 * (variance + self.e_lambda)) + 0.5).sigmoid()
+        places = x.shape[2] * x.shape[3]
+        variance = x.var((2, 3), correction=0, keepdim=True) * (places / max(places - 1, 1))
+        # Divided before it is squared: squares leave the range of float16.
+        scale = (4 * (variance + self.e_lambda)).rsqrt().to(x.dtype)
+        distance = (x - x.mean((2, 3), keepdim=True)) * scale
+        return gated(x, (distance * distance + 0.5).sigmoid())

@@ -11,7 +11,14 @@ is fixed and the windows follow the map.
 import torch
 from torch import Tensor, nn
 
-from mmattn.attention.base import Attention, Weights, hidden_channels, reduction_from
+from mmattn.attention.base import (
+    Attention,
+    Weights,
+    batch_norm,
+    gated,
+    hidden_channels,
+    reduction_from,
+)
 from mmattn.attention.pooling import grid_mean
 from mmattn.registry import MODELS
 from mmattn.utils.errors import InvalidValue
@@ -33,7 +40,7 @@ class _Excitation(Attention):
     def attend(self, x: Tensor) -> Tensor:
         squeezed = self.squeeze(x).relu().flatten(1)
         gate = self.fc2(self.fc1(squeezed).relu()).sigmoid()
-        return x * gate[:, :, None, None]
+        return gated(x, gate[:, :, None, None])
 
 
 @MODELS.register_module()
@@ -48,6 +55,8 @@ class SPSE(_Excitation):
         in_channels: Channels C of the input.
         reduction: C is divided by it in the hidden layer.
         warm_start: Start as the identity, see :class:`Attention`.
+        norm_cfg: mmcv's config of the norm layer; None is a BatchNorm. A backbone
+            fills in its own kind of BatchNorm (SyncBN, ...).
 
     Shape:
         (N, C, H, W) -> (N, C, H, W). Training needs N > 1 (a BatchNorm of one
@@ -66,12 +75,18 @@ class SPSE(_Excitation):
         'fc_extention': 'fc2',
     }
 
-    def __init__(self, in_channels: int, reduction: int = 16, warm_start: bool = False) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        reduction: int = 16,
+        warm_start: bool = False,
+        norm_cfg: dict | None = None,
+    ) -> None:
         super().__init__(in_channels, reduction, warm_start)
         self.convs = nn.ModuleList(
             nn.Conv2d(in_channels, in_channels, grid, groups=in_channels) for grid in (1, 2, 4)
         )
-        self.norm = nn.BatchNorm2d(in_channels)
+        self.norm = batch_norm(self, in_channels, norm_cfg)
 
     @classmethod
     def arguments_from(cls, channels: int, weights: Weights) -> dict:
@@ -96,6 +111,7 @@ class RGSE(_Excitation):
         grid: Windows per side; in a backbone 8, 4, 2, 1 by stage. With 1 there is
             nothing to weigh, and neither convolution nor norm.
         warm_start: Start as the identity, see :class:`Attention`.
+        norm_cfg: As in :class:`SPSE`.
 
     Shape:
         (N, C, H, W) -> (N, C, H, W). Training with a grid above 1 needs N > 1.
@@ -117,6 +133,7 @@ class RGSE(_Excitation):
         reduction: int = 16,
         grid: int = 1,
         warm_start: bool = False,
+        norm_cfg: dict | None = None,
     ) -> None:
         super().__init__(in_channels, reduction, warm_start)
         if not isinstance(grid, int) or grid < 1:
@@ -124,7 +141,7 @@ class RGSE(_Excitation):
         self.grid = grid
         if grid > 1:
             self.conv = nn.Conv2d(in_channels, in_channels, grid, groups=in_channels, bias=False)
-            self.norm = nn.BatchNorm2d(in_channels)
+            self.norm = batch_norm(self, in_channels, norm_cfg)
 
     @classmethod
     def slot_defaults(cls, stage: int) -> dict:

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mmcv.cnn import build_plugin_layer
+from mmcv.cnn.bricks.norm import infer_abbr
+from mmengine.registry import MODELS as ROOT_MODELS
 from torch import Tensor, nn
 
 from mmattn.attention import Attention
@@ -56,6 +58,7 @@ class AttentionBlock:
         plugins: Iterable[PluginCfg] = (),
         stage: int = 0,
         level: int | None = None,
+        norm_cfg: dict | None = None,
     ) -> None:
         """Build the modules of this block.
 
@@ -66,15 +69,21 @@ class AttentionBlock:
             stage: Index of the block's stage, from 0.
             level: What attention with defaults per stage takes for the stage: 0 at
                 a quarter of the image's size, 1 at an eighth, ...; default the stage.
+            norm_cfg: The backbone's. Attention with a BatchNorm takes its kind over
+                (SyncBN, ...), not its ``requires_grad``, ``eps`` and ``momentum``.
         """
         level = stage if level is None else level
+        batch_norm = _batch_norm_cfg(norm_cfg)
         self.slots: dict[str, list[str]] = {}
         for position, cls, arguments in (
             (cfg.position, cfg.cls, cfg.arguments) for cfg in attention if cfg.stages[stage]
         ):
             taken = [name for name in self.slots.get(position, []) if name.startswith('attn_')]
             name = f'attn_{position}' + (f'_{len(taken)}' if taken else '')
-            arguments = {**cls.slot_defaults(level), **arguments}
+            defaults = cls.slot_defaults(level)
+            if 'norm_cfg' in inspect.signature(cls).parameters:
+                defaults['norm_cfg'] = batch_norm
+            arguments = {**defaults, **arguments}
             try:
                 module = cls(channels[position], **arguments)
             except ValueError as error:
@@ -88,6 +97,13 @@ class AttentionBlock:
                     cfg, in_channels=channels[plugin.position], postfix=postfix
                 )
                 self._fill_slot(plugin.position, name, module)
+        for position in self.slots:
+            if (norm := self.norm_after(position)) is not None:
+                _register_first(self, norm)
+
+    def norm_after(self, position: str) -> nn.Module | None:
+        """The norm layer whose input a position is; None where it is another's."""
+        return None
 
     def slot_channels(self) -> Mapping[str, int]:
         """Channels of the features at each position."""
@@ -120,6 +136,32 @@ class AttentionBlock:
         for name in self.slots.get(position, ()):
             x = getattr(self, name)(x)
         return x
+
+
+def _batch_norm_cfg(norm_cfg: dict | None) -> dict | None:
+    """What attention takes over of a backbone's ``norm_cfg``."""
+    if norm_cfg is None:
+        return None
+    kind = norm_cfg['type']
+    cls = ROOT_MODELS.get(kind) if isinstance(kind, str) else kind
+    if cls is None or infer_abbr(cls) != 'bn':
+        return None
+    own = ('requires_grad', 'eps', 'momentum')
+    return {key: value for key, value in norm_cfg.items() if key not in own}
+
+
+def _register_first(root: nn.Module, norm: nn.Module) -> None:
+    """Put ``norm`` in front of the other children of its parent; names stay.
+
+    mmcv's ``fuse_conv_bn`` folds a norm into the convolution that is registered before
+    it, whatever is computed between the two.
+    """
+    for parent in root.modules():
+        for name, child in list(parent._modules.items()):
+            if child is norm:
+                others = {**parent._modules}
+                parent._modules.clear()
+                parent._modules.update({name: norm, **others})
 
 
 def parse_attention(

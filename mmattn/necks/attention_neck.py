@@ -20,9 +20,15 @@ class Level(AttentionBlock, nn.Module):
     positions = ('after_neck',)
     default_positions = dict.fromkeys(('inner', 'before_norm', 'outer'), 'after_neck')
 
-    def __init__(self, channels: int, attention: Sequence[AttentionCfg], level: int) -> None:
+    def __init__(
+        self,
+        channels: int,
+        attention: Sequence[AttentionCfg],
+        level: int,
+        norm_cfg: dict | None,
+    ) -> None:
         super().__init__()
-        self.add_slots({'after_neck': channels}, attention, stage=level)
+        self.add_slots({'after_neck': channels}, attention, stage=level, norm_cfg=norm_cfg)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.run_slots('after_neck', x)
@@ -68,7 +74,8 @@ class AttentionNeck(BaseModule):
         channels = self._channels(in_channels, num_levels)
         parsed = parse_attention(attention, len(channels), Level)
         self.levels = nn.ModuleList(
-            Level(width, parsed, level) for level, width in enumerate(channels)
+            Level(width, parsed, level, (neck or {}).get('norm_cfg'))
+            for level, width in enumerate(channels)
         )
         self.out_channels = in_channels if self.neck is None else self.neck.out_channels
         self._register_state_dict_hook(_without_prefix)

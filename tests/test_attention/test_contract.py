@@ -68,7 +68,7 @@ def test_warm_start_is_the_exact_identity_and_learns(name):
         (module(x) * x.roll(1, 0)).sum().backward()
         optimizer.step()
         if step == 0:
-            assert not torch.equal(module.gamma, before['gamma'])
+            assert not torch.equal(module.warm_scale, before['warm_scale'])
     for key, parameter in module.named_parameters():
         # A shift of all keys cancels in a softmax, of all logits in a norm.
         assert not torch.equal(parameter, before[key]) or parameter.grad.abs().max() < 1e-6, key

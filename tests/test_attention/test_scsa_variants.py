@@ -47,6 +47,8 @@ def strip_gate(x, axis, smsa, convs, norm):
 def normed(norm, strip):
     if isinstance(norm, torch.nn.LayerNorm):
         return torch.stack([norm(strip[..., i]) for i in range(strip.shape[2])], -1)
+    if isinstance(norm, torch.nn.BatchNorm2d):
+        return norm(strip[..., None])[..., 0]
     return strip if norm is None else norm(strip)
 
 

@@ -225,7 +225,7 @@ def test_stock_keys_survive_any_attention_and_a_warm_start_keeps_the_outputs(nam
     x = torch.randn(1, 3, 33, 50)
     assert all(map(torch.equal, run(model, x), run(stock, x)))
     for key, parameter in model.named_parameters():
-        if key.endswith('.gamma'):
+        if key.endswith('.warm_scale'):
             nn.init.ones_(parameter)
     assert not all(map(torch.equal, run(model, x), run(stock, x)))
 

@@ -137,7 +137,7 @@ def test_warm_start_keeps_torchvisions_resnet50_and_then_moves(torchvision_resne
         optimizer.step()
         moved = {key for key, p in slots.items() if not torch.equal(p, before[key])}
         if step == 0:
-            assert moved == {key for key in slots if key.endswith('.gamma')}
+            assert moved == {key for key in slots if key.endswith('.warm_scale')}
     # A unit of a hidden layer may be off for both images, but not in every block.
     moved = {key.split('.attn_')[1].split('.', 1)[1] for key in moved}
     everywhere = {key.split('.attn_')[1].split('.', 1)[1] for key in slots} - moved

@@ -78,11 +78,14 @@ class DenseLayer(AttentionBlock, BaseModule):
         self.conv2 = build_conv_layer(conv_cfg, mid, growth_rate, 3, padding=1, bias=False)
         self.relu = nn.ReLU(inplace=True)
         self.mid_channels, self.growth_rate = mid, growth_rate
-        self.add_slots(self.slot_channels(), attention, plugins, stage)
+        self.add_slots(self.slot_channels(), attention, plugins, stage, norm_cfg=norm_cfg)
 
     def slot_channels(self) -> dict[str, int]:
         channels = dict.fromkeys(self.positions, self.mid_channels)
         return {**channels, 'after_conv2': self.growth_rate}
+
+    def norm_after(self, position: str) -> nn.Module | None:
+        return getattr(self, self.norm2_name) if position == 'before_norm2' else None
 
     def _grow(self, x: Tensor) -> Tensor:
         """The features that are appended, (N, growth_rate, H, W)."""

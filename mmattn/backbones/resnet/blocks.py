@@ -78,7 +78,7 @@ class ResidualBlock(AttentionBlock, BaseModule):
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
         self.drop_path = DropPath(drop_path_rate) if drop_path_rate > 1e-5 else nn.Identity()
-        self.add_slots(self.slot_channels(), attention, plugins, stage)
+        self.add_slots(self.slot_channels(), attention, plugins, stage, norm_cfg=self.norm_cfg)
 
     def _make_layers(self, in_channels, stride, dilation, style, groups, dcn) -> None:
         raise NotImplementedError
@@ -96,6 +96,9 @@ class ResidualBlock(AttentionBlock, BaseModule):
 
     def norm(self, index: int) -> nn.Module:
         return getattr(self, getattr(self, f'norm{index}_name'))
+
+    def norm_after(self, position: str) -> nn.Module | None:
+        return self.norm(2) if position == 'before_norm2' else None
 
     def forward(self, x: Tensor) -> Tensor:
         def inner(x: Tensor) -> Tensor:
