@@ -67,6 +67,13 @@ LEFT_OUT = {
     if hasattr(aten, form)
 }
 
+# torch takes an operator apart, and counts its parts, unless its very overload is known.
+MAPPING = {
+    key: formula
+    for operator, formula in (COUNTED | LEFT_OUT).items()
+    for key in (operator, *(getattr(operator, name) for name in operator.overloads()))
+}
+
 
 @dataclass
 class Operations:
@@ -106,7 +113,7 @@ class _FusedAttention(TorchFunctionMode):
 @torch.no_grad()
 def count(module: torch.nn.Module, *inputs: Any) -> tuple[Any, Operations]:
     """Run a module; returns its output and what it took."""
-    counter = FlopCounterMode(display=False, custom_mapping={**COUNTED, **LEFT_OUT})
+    counter = FlopCounterMode(display=False, custom_mapping=MAPPING)
     with counter, _FusedAttention(counter) as fused:
         out = module(*inputs)
     operations = Operations()

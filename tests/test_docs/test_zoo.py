@@ -1,32 +1,59 @@
 """The pages of the model zoo are those of today's configs, rows and measured sizes."""
 
+import importlib.util
 import json
 import shutil
+import sys
 
 import pytest
 import yaml
 
-from mmattn.__main__ import main
 from mmattn.analysis import measure
 from mmattn.engine.config import load_config
-from mmattn.experiments import find_experiments, zoo
+from mmattn.experiments import find_experiments
+from mmattn.utils.errors import UserError
 
 
 @pytest.fixture(scope='module')
 def root(project_root):
-    if not (project_root / 'benchmarks').is_dir():
+    if not (project_root / 'docs').is_dir():
         pytest.skip('the pages are written in a checkout')
     return project_root
 
 
-def test_the_pages_are_up_to_date(root):
-    for path, text in zoo.render_pages(root).items():
+def load_zoo(root):
+    """The module docs/zoo.py of a checkout, as ``python docs/zoo.py`` has it."""
+    spec = importlib.util.spec_from_file_location('zoo', root / 'docs' / 'zoo.py')
+    module = importlib.util.module_from_spec(spec)
+    before = sys.path[:]
+    spec.loader.exec_module(module)
+    sys.path[:] = before
+    return module
+
+
+@pytest.fixture(scope='module')
+def zoo(root):
+    return load_zoo(root)
+
+
+@pytest.fixture
+def copy(root, tmp_path):
+    """A second checkout, without the package and without kept runs."""
+    for name in ('docs', 'configs'):
+        shutil.copytree(root / name, tmp_path / name)
+    (tmp_path / 'benchmarks' / 'results').mkdir(parents=True)
+    return tmp_path
+
+
+def test_the_pages_are_up_to_date(root, zoo):
+    pages = zoo.render_pages()
+    for path, text in pages.items():
         assert path.read_text(encoding='utf-8') == text, f'{path.name}: run {zoo.COMMAND}'
     written = set((root / 'configs' / 'metafiles').iterdir())
-    assert written <= set(zoo.render_pages(root))
+    assert written <= set(pages)
 
 
-def test_every_config_and_every_row_is_measured(root):
+def test_every_config_and_every_row_is_measured(root, zoo):
     sizes = zoo.read_sizes()
     wanted = {(stem, '') for stem in zoo.config_stems(root / 'configs')}
     wanted |= {(row.config, ' '.join(row.cfg_options())) for row in find_experiments()}
@@ -45,7 +72,7 @@ def test_every_config_and_every_row_is_measured(root):
         ('seres2net29_cifar10', ''),
     ],
 )
-def test_the_sizes_are_those_of_today(config, options):
+def test_the_sizes_are_those_of_today(config, options, zoo):
     size = zoo.read_sizes()[config, options]
     found = measure(load_config(config, options.split())[0])
     assert (found.params, found.flops, *found.size) == (
@@ -56,7 +83,7 @@ def test_the_sizes_are_those_of_today(config, options):
     )
 
 
-def test_metafiles_are_what_openmmlabs_tools_read(root):
+def test_metafiles_are_what_openmmlabs_tools_read(root, zoo):
     index = yaml.safe_load((root / 'model-index.yml').read_text())
     names = []
     for entry in index['Import']:
@@ -81,11 +108,7 @@ def test_mmengine_finds_a_config_by_its_name(root, tmp_path):
     assert found['Config'] == 'configs/resnet50_scsa_in1k.py'
 
 
-def test_accuracies_are_the_papers_unless_a_run_is_kept(root, tmp_path):
-    copy = tmp_path / 'project'
-    shutil.copytree(root / 'configs', copy / 'configs')
-    results = copy / 'benchmarks' / 'results'
-    results.mkdir(parents=True)
+def test_accuracies_are_the_papers_unless_a_run_is_kept(zoo, copy):
     pages = zoo.render_pages(copy)
     before = yaml.safe_load(pages[copy / 'configs/metafiles/upernet.yml'])['Models']
     assert not any('Results' in model for model in before)
@@ -94,7 +117,7 @@ def test_accuracies_are_the_papers_unless_a_run_is_kept(root, tmp_path):
 
     run = dict(config='upernet_r50_scsa_camvid', attention='SCSA', progress='300 iterations')
     run.update(time='5 min', metrics={'mIoU': 33.5}, note='62 frames')
-    (results / 'upernet_r50_scsa_camvid.json').write_text(json.dumps(run))
+    (copy / 'benchmarks/results/upernet_r50_scsa_camvid.json').write_text(json.dumps(run))
     pages = zoo.render_pages(copy)
     after = yaml.safe_load(pages[copy / 'configs/metafiles/upernet.yml'])['Models']
     (kept,) = (model for model in after if 'Results' in model)
@@ -104,18 +127,29 @@ def test_accuracies_are_the_papers_unless_a_run_is_kept(root, tmp_path):
     assert 'mIoU 33.5' in pages[copy / 'configs' / 'README.md']
 
 
-def test_a_config_without_a_size_or_a_family_is_named(root, tmp_path, capsys):
-    (tmp_path / 'configs').mkdir()
-    (tmp_path / 'configs' / 'resnet50_new_in1k.py').touch()
-    with pytest.raises(KeyError, match='not measured: resnet50_new_in1k; run .* --measure'):
-        zoo.render_pages(tmp_path)
-    with pytest.raises(KeyError, match='vit_new: no family'):
+def test_it_writes_the_checkout_it_lies_in_and_says_so(root, copy, capsys, monkeypatch):
+    monkeypatch.chdir(root)
+    page = copy / 'configs' / 'metafiles' / 'swin.yml'
+    wanted = page.read_text()
+    page.unlink()
+    assert load_zoo(copy).main([]) == 0
+    written = capsys.readouterr().out.splitlines()
+    assert f'written: {page}' in written and page.read_text() == wanted
+    assert all(line.startswith(f'written: {copy}/') for line in written)
+
+
+def test_a_config_without_a_size_or_a_family_is_named(copy, capsys):
+    zoo = load_zoo(copy)
+    (copy / 'configs' / 'resnet50_new_in1k.py').touch()
+    assert zoo.main([]) == 2
+    said = capsys.readouterr().err
+    assert 'not measured: resnet50_new_in1k; run python docs/zoo.py --measure' in said
+    with pytest.raises(UserError, match='vit_new: no family of docs/families.yml'):
         zoo.family_of('vit_new')
 
 
-def test_an_installed_package_does_not_write_pages(monkeypatch, tmp_path, capsys):
-    from mmattn.engine import config
-
-    monkeypatch.setattr(config, 'shipped_configs_dir', lambda: tmp_path / '.mim' / 'configs')
-    assert main(['zoo']) == 2
-    assert 'belong to a checkout' in capsys.readouterr().err
+def test_measured_sizes_survive_writing(copy):
+    zoo = load_zoo(copy)
+    before = zoo.MEASURED.read_text()
+    zoo.write_sizes(zoo.read_sizes().values())
+    assert zoo.MEASURED.read_text() == before
