@@ -2,7 +2,6 @@
 
 import io
 import json
-import math
 import pickle
 import re
 import types
@@ -12,6 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from mmengine.runner import CheckpointLoader
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from mmattn.utils.errors import UserError
@@ -52,20 +54,14 @@ FIRST_BYTES = (
     (b'BZh', 'is bzip2-compressed; unpack it first'),
     (b'\x89HDF', 'is an HDF5 file (Keras?), not a PyTorch checkpoint'),
 )
-
-
-SAFETENSORS_DTYPES = {
-    'F64': torch.float64,
-    'F32': torch.float32,
-    'F16': torch.float16,
-    'BF16': torch.bfloat16,
-    'I64': torch.int64,
-    'I32': torch.int32,
-    'I16': torch.int16,
-    'I8': torch.int8,
-    'U8': torch.uint8,
-    'BOOL': torch.bool,
-}
+# First bytes of a zip archive, as torch.save and TorchScript write them.
+ZIP = b'PK\x03\x04'
+TORCHSCRIPT = (
+    'it is a TorchScript program, whose code would have to run; save model.state_dict() with the '
+    'code it came from'
+)
+# Under which safetensors' metadata holds ours. One key only: their order in the file is random.
+META = 'mmattn_meta'
 
 
 class Foreign:
@@ -120,7 +116,9 @@ def read_checkpoint(path: str | Path) -> Any:
     """Read a .pth, .pt, .pth.tar, .bin or .safetensors file on the CPU.
 
     No code of the file's author runs: objects of other classes than tensors and plain
-    containers (optimizers, configs, hooks' records) become :class:`Foreign`.
+    containers (optimizers, configs, hooks' records) become :class:`Foreign`, and TorchScript
+    is refused. A safetensors file is its tensors, in ``state_dict`` if it has a ``meta`` that
+    :func:`to_safetensors` wrote.
 
     Raises:
         UserError: If the file is missing, damaged or no checkpoint.
@@ -135,35 +133,39 @@ def read_checkpoint(path: str | Path) -> Any:
     for start, what in FIRST_BYTES:
         if head.lstrip().startswith(start):
             raise UserError(f'{path} {what}.')
-    if head[8:9] == b'{':
-        return _read_safetensors(path)
-    # torch's own archives begin with a zip entry; a truncated one has no directory at its end
-    problem = broken(path) if head.startswith(b'PK') or not head else None
-    if problem is None:
-        try:
-            return torch.load(path, map_location='cpu', pickle_module=_pickle, weights_only=False)
-        except Exception as error:  # a damaged pickle can raise anything
-            text = str(error).strip().split('\n')[0]
-            problem = f'{type(error).__name__}: {text}' if text else type(error).__name__
+    try:
+        if head[8:9] == b'{':
+            return _read_safetensors(path)
+        # A zip archive's checksums come first: torch reads damaged tensors without a word.
+        problem = broken(path) if head.startswith(ZIP) or not head else None
+        if problem is None:
+            return _torch_load(path)
+    except Exception as error:  # a damaged pickle can raise anything
+        problem = _first_line(error)
     raise UserError(f'{path} is no PyTorch checkpoint, or a damaged one ({problem}).')
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    """The format of the Hugging Face hub: a JSON header with the place of each tensor."""
-    content = bytearray(path.read_bytes())
-    start = 8 + int.from_bytes(content[:8], 'little')
-    tensors = {}
-    try:
-        for name, entry in json.loads(content[8:start]).items():
-            if name == '__metadata__':
-                continue
-            dtype, shape = SAFETENSORS_DTYPES[entry['dtype']], entry['shape']
-            first, last = entry['data_offsets']
-            raw = torch.frombuffer(content[start + first : start + last] or b'\0' * 8, dtype=dtype)
-            tensors[name] = raw[: math.prod(shape)].reshape(shape)
-    except (ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise UserError(f'{path} is a damaged safetensors file ({error!r}).') from error
-    return tensors
+def _torch_load(path: Path) -> Any:
+    return torch.load(path, map_location='cpu', pickle_module=_pickle, weights_only=False)
+
+
+def _first_line(error: Exception) -> str:
+    return f'{type(error).__name__}: {error}'.strip().split('\n')[0].rstrip(': ')
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    with safe_open(path, 'pt') as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = file.metadata() or {}
+    if META not in metadata:
+        return tensors
+    return dict(state_dict=tensors, meta=json.loads(metadata[META]))
+
+
+@CheckpointLoader.register_scheme(prefixes=r'.*\.safetensors$', force=True)
+def _load_safetensors(filename: str, map_location: Any = None) -> dict[str, Any]:
+    """What lets ``load_from`` and ``init_cfg`` name a safetensors file."""
+    return read_checkpoint(filename)
 
 
 def unwrap(data: Any, path: str | Path) -> Weights:
@@ -185,6 +187,7 @@ def unwrap(data: Any, path: str | Path) -> Weights:
         if wrapper is None or isinstance(data[wrapper], Tensor):
             break
         notes.append(f'the weights are under {wrapper!r}')
+        notes += _averages(data, wrapper)
         data = data[wrapper]
     tensors = {key: value.detach() for key, value in data.items() if isinstance(value, Tensor)}
     if not tensors:
@@ -201,6 +204,20 @@ def unwrap(data: Any, path: str | Path) -> Weights:
     return Weights(tensors, plain(meta) if isinstance(meta, Mapping) else {}, notes)
 
 
+def _averages(data: Mapping, taken: str) -> list[str]:
+    """What to say about averaged weights (EMA) beside those that are taken."""
+    names = [name for name in data if re.search(r'(^|_)ema(_|$)', str(name)) and name != taken]
+    names = [name for name in names if isinstance(data[name], Mapping)]
+    meta = data.get('meta')
+    if names == ['ema_state_dict'] and isinstance(meta, Mapping) and 'mmengine_version' in meta:
+        # Its EMAHook swaps the two when it saves.
+        return [
+            f'{taken!r} holds the averaged weights (EMA), as mmengine saves them; those that were '
+            f"trained are under 'ema_state_dict' and are not taken"
+        ]
+    return [f'averaged weights (EMA) are under {name!r} and are not taken' for name in names]
+
+
 def _describe(data: Any) -> str:
     if isinstance(data, Foreign):
         kind = type(data)
@@ -208,8 +225,6 @@ def _describe(data: Any) -> str:
             f'a whole pickled model or object ({kind.__module__}.{kind.__name__}), whose '
             f'code would have to run; save model.state_dict() with the code it came from'
         )
-    if isinstance(data, torch.jit.ScriptModule):
-        return 'a TorchScript program'
     return f'a {type(data).__name__}'
 
 
@@ -229,26 +244,44 @@ def to_bytes(checkpoint: dict[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
+def to_safetensors(checkpoint: dict[str, Any]) -> bytes:
+    """``{'state_dict', 'meta'}`` in the safetensors format, ``meta`` as JSON.
+
+    Raises:
+        UserError: If ``meta`` holds what JSON does not, or a tensor's dtype is not known.
+    """
+    tensors = {key: value.contiguous() for key, value in checkpoint['state_dict'].items()}
+    try:
+        return save(tensors, {META: json.dumps(checkpoint['meta'])})
+    except (TypeError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise UserError(
+            f'a safetensors file cannot hold this checkpoint ({_first_line(error)}); a .pth can.'
+        ) from error
+
+
 def broken(path: Path) -> str | None:
     """Say why a checkpoint file cannot be read, or None if it can.
 
-    Checks the archive's checksums rather than building tensors: a truncated
+    Checks an archive's checksums rather than building tensors: a truncated
     file has no directory at its end, a damaged one a wrong checksum.
     """
-    if zipfile.is_zipfile(path):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                bad = archive.testzip()
-        except (zipfile.BadZipFile, OSError) as error:
-            return str(error)
-        return None if bad is None else f'its part {bad} is damaged'
-    if path.stat().st_size == 0:
+    with open(path, 'rb') as file:
+        head = file.read(9)
+    if not head:
         return 'it is empty'
     try:
-        # the format before torch 1.6 is no zip archive
-        torch.load(path, map_location='cpu', weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, OSError, ValueError) as error:
-        return f'truncated or not a checkpoint: {type(error).__name__}'
+        if head.startswith(ZIP):
+            # The reader of torch.load, which hands TorchScript to torch.jit.load: a crafted
+            # archive may look different to zipfile.
+            if 'constants.pkl' in torch._C.PyTorchFileReader(str(path)).get_all_records():
+                return TORCHSCRIPT
+            with zipfile.ZipFile(path) as archive:
+                bad = archive.testzip()
+            return None if bad is None else f'its part {bad} is damaged'
+        read = _read_safetensors if head[8:] == b'{' else _torch_load
+        read(path)
+    except Exception as error:  # of many kinds
+        return f'truncated or not a checkpoint: {_first_line(error)}'
     return None
 
 

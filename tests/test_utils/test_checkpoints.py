@@ -1,18 +1,22 @@
 """Checkpoints of any age are read without running their code, and written whole."""
 
-import json
 import os
 import pickle
 import zipfile
 
 import pytest
 import torch
+from mmengine.runner import CheckpointLoader
+from safetensors.torch import save_file
 
 from mmattn.utils.checkpoints import (
     Foreign,
+    broken,
+    check_checkpoint,
     plain,
     read_checkpoint,
     to_bytes,
+    to_safetensors,
     unwrap,
 )
 from mmattn.utils.errors import UserError
@@ -46,6 +50,11 @@ def equal(actual, expected):
     return list(actual) == list(expected) and all(
         torch.equal(value, expected[key]) for key, value in actual.items()
     )
+
+
+def same(actual, expected):
+    """In whatever order."""
+    return equal(dict(sorted(actual.items())), dict(sorted(expected.items())))
 
 
 @pytest.mark.parametrize('legacy', [False, True])
@@ -87,6 +96,8 @@ def test_no_code_in_a_file_runs(tmp_path, weights, legacy):
     )
     data = read_checkpoint(path)
     assert isinstance(data['x'], Foreign) and equal(unwrap(data, path).tensors, weights)
+    # Objects beside the weights do not make a checkpoint unreadable, of whatever age.
+    assert broken(path) is None
     assert not made.exists()
 
 
@@ -102,27 +113,46 @@ def test_a_checkpoint_of_mmengine_is_read(tmp_path, weights):
 
 
 def test_safetensors(tmp_path):
-    path = tmp_path / 'model.safetensors'
+    """As the library's other users write them, and as we do, with meta."""
     values = {
-        'w': torch.randn(2, 3),
+        'w': torch.randn(2, 3).t(),
         'half': torch.randn(4).bfloat16(),
         'count': torch.tensor(7),
         'none': torch.zeros(0, 3),
     }
-    names = {torch.float32: 'F32', torch.bfloat16: 'BF16', torch.int64: 'I64'}
-    header, data = {'__metadata__': {'format': 'pt'}}, b''
-    for key, value in values.items():
-        raw = bytes(value.contiguous().view(-1).view(torch.uint8).tolist())
-        offsets = [len(data), len(data) + len(raw)]
-        shape = list(value.shape)
-        header[key] = dict(dtype=names[value.dtype], shape=shape, data_offsets=offsets)
-        data += raw
-    text = json.dumps(header).encode()
-    path.write_bytes(len(text).to_bytes(8, 'little') + text + data)
-    assert equal(unwrap(read_checkpoint(path), path).tensors, values)
-    path.write_bytes(len(text).to_bytes(8, 'little') + text + data[:10])
-    with pytest.raises(UserError, match='damaged safetensors file'):
+    path = tmp_path / 'model.safetensors'
+    save_file({key: value.contiguous() for key, value in values.items()}, path, {'format': 'pt'})
+    found = unwrap(read_checkpoint(path), path)
+    assert same(found.tensors, values) and found.meta == {} and broken(path) is None
+    meta = dict(dataset_meta=dict(classes=['a', 'ä']), epoch=3, cfg="x = '1'")
+    path.write_bytes(to_safetensors(dict(state_dict=values, meta=meta)))
+    found = unwrap(read_checkpoint(path), path)
+    assert same(found.tensors, values) and found.meta == meta
+    # mmengine's load_from and init_cfg.
+    assert same(CheckpointLoader.load_checkpoint(str(path))['state_dict'], values)
+    with pytest.raises(UserError, match=r'cannot hold.*set is not JSON serializable.*a \.pth can'):
+        to_safetensors(dict(state_dict=values, meta=dict(classes={1, 2})))
+
+
+@pytest.mark.parametrize(
+    'damage',
+    [
+        lambda raw: raw[:-3],
+        lambda raw: raw[:40],
+        lambda raw: raw + b'x',
+        lambda raw: b'\xff' * 7 + raw[7:],
+        lambda raw: raw.replace(b'F32', b'F33'),
+        lambda raw: raw.replace(b'[2,3]', b'[9,9]'),
+    ],
+)
+def test_damaged_safetensors_files_are_named(tmp_path, damage):
+    path = tmp_path / 'model.safetensors'
+    raw = to_safetensors(dict(state_dict={'w': torch.ones(2, 3)}, meta={}))
+    path.write_bytes(damage(raw))
+    assert path.read_bytes() != raw
+    with pytest.raises(UserError, match='model.safetensors is no PyTorch checkpoint, or a damaged'):
         read_checkpoint(path)
+    assert 'truncated or not a checkpoint' in broken(path)
 
 
 def npz(path):
@@ -144,6 +174,7 @@ def truncated(path):
         (lambda p: p.write_bytes(b''), 'no PyTorch checkpoint.*it is empty'),
         (lambda p: p.write_bytes(b'some text that is no archive at all'), 'no PyTorch checkpoint'),
         (lambda p: p.write_bytes(pickle.dumps({'a': 1})), 'no PyTorch checkpoint'),
+        (lambda p: p.write_bytes(b'PK\x03\x04'), 'no PyTorch checkpoint'),
         (npz, 'no PyTorch checkpoint'),
         (truncated, 'or a damaged one'),
         (lambda p: None, 'does not exist'),
@@ -176,12 +207,77 @@ def test_contents_that_are_no_weights_are_named(tmp_path):
         unwrap(read_checkpoint(path), path)
 
 
+class Author(torch.nn.Module):
+    """TorchScript runs ``__setstate__`` while it loads."""
+
+    def __init__(self, made):
+        super().__init__()
+        self.made = made
+        self.training = False
+
+    @torch.jit.export
+    def __getstate__(self):
+        return (self.made, self.training)
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[str, bool]):
+        self.made = state[0]
+        self.training = state[1]
+        torch.save(torch.ones(1), self.made)
+
+    def forward(self, x):
+        return x
+
+
 @pytest.mark.filterwarnings('ignore')
-def test_a_torchscript_program_is_named(tmp_path):
-    path = tmp_path / 'model.pt'
-    torch.jit.script(torch.nn.Linear(2, 2)).save(str(path))
-    with pytest.raises(UserError, match='TorchScript program'):
-        unwrap(read_checkpoint(path), path)
+def test_no_code_in_a_torchscript_program_runs(tmp_path):
+    path, made = tmp_path / 'model.pt', tmp_path / 'made'
+    torch.jit.script(Author(str(made))).save(str(path))
+    with pytest.raises(UserError, match=r'model\.pt .*TorchScript program.*save model.state_dict'):
+        read_checkpoint(path)
+    with pytest.raises(UserError, match='cannot be read: it is a TorchScript program'):
+        check_checkpoint(str(path), 'load_from')
+    assert not made.exists()
+    # It would have run.
+    torch.jit.load(str(path))
+    assert made.exists()
+
+
+@pytest.mark.parametrize(
+    ('data', 'taken', 'note'),
+    [
+        (('state_dict', 'state_dict_ema'), 0, "'state_dict_ema' and are not taken"),
+        (('model', 'model_ema'), 0, "'model_ema' and are not taken"),
+        (('model', 'ema_model'), 0, "'ema_model' and are not taken"),
+        (('state_dict', 'ema_state_dict'), 0, "(EMA) are under 'ema_state_dict'"),
+        (('model_ema',), 0, "the weights are under 'model_ema'"),
+    ],
+)
+def test_averaged_weights_are_not_passed_over_in_silence(weights, data, taken, note):
+    data = {name: {'w': torch.tensor(float(index))} for index, name in enumerate(data)}
+    found = unwrap(data, 'x')
+    assert found.tensors['w'] == taken and any(note in text for text in found.notes)
+    # Not everything with these letters is an average, nor is every average a state_dict.
+    quiet = unwrap({'state_dict': weights, 'schema': {}, 'ema': 0.9}, 'x').notes
+    assert not any('EMA' in text for text in quiet)
+
+
+def test_the_averaged_weights_of_mmengine_are_told_from_the_trained(tmp_path):
+    """Saved by its own hook, which puts the average under 'state_dict'."""
+    from mmengine.hooks import EMAHook
+    from mmengine.model import ExponentialMovingAverage
+
+    model = torch.nn.Linear(1, 1, bias=False)
+    hook = EMAHook()
+    hook.src_model, hook.ema_model = model, ExponentialMovingAverage(model)
+    torch.nn.init.constant_(model.weight, 5)
+    torch.nn.init.constant_(hook.ema_model.module.weight, 3)
+    checkpoint = dict(state_dict=model.state_dict(), meta=dict(mmengine_version='0.10'))
+    hook.before_save_checkpoint(None, checkpoint)
+    found = unwrap(checkpoint, 'x')
+    assert found.tensors['weight'] == 3 and 'trained' in found.notes[1]
+    assert "'state_dict' holds the averaged weights" in found.notes[1]
+    assert checkpoint['ema_state_dict']['module.weight'] == 5
 
 
 def test_writing_is_all_or_nothing(tmp_path, weights, monkeypatch):
