@@ -1,8 +1,8 @@
 """Shortens a config's schedule and sets an optimizer that learns from scratch in minutes."""
 
-from __future__ import annotations
-
-from .tasks import Task
+from mmattn.demo.tasks import Task
+from mmattn.utils.errors import InvalidValue
+from mmattn.utils.walk import type_name
 
 # Schedulers that raise the learning rate at the start of training.
 WARM_UPS = ('LinearLR', 'ConstantLR', 'QuadraticWarmupLR', 'LinearParamScheduler')
@@ -11,13 +11,16 @@ TIMES = ('begin', 'end', 'T_max', 'step_size', 'total_steps', 'milestones')
 
 
 def shorten(cfg: dict, task: Task) -> list[str]:
-    """Shortens loop, schedulers and hooks, in place.
+    """Shorten loop, schedulers and hooks, in place.
 
     An epoch-based loop keeps its epochs as far as the number of evaluations and of images lets
     it; schedulers are stretched to the new length in their own unit.
 
     Returns:
         Notes on what was replaced.
+
+    Raises:
+        InvalidValue: If the loop has no length.
     """
     loop = cfg['train_cfg']
     by_epoch = _by_epoch(loop)
@@ -44,7 +47,7 @@ def shorten(cfg: dict, task: Task) -> list[str]:
 
 
 def set_optimizer(cfg: dict, task: Task) -> list[str]:
-    """Replaces the optimizer by AdamW at the task's learning rate, in place."""
+    """Replace the optimizer by AdamW at the task's learning rate, in place."""
     wrapper = cfg['optim_wrapper']
     old = wrapper['optimizer']
     rate = old.get('lr')
@@ -56,13 +59,13 @@ def set_optimizer(cfg: dict, task: Task) -> list[str]:
             if scheduler.get(key) and rate:
                 scheduler[key] *= task.learning_rate / rate
     (cfg.get('auto_scale_lr') or {}).pop('enable', None)
-    return [f'optimizer: {old["type"]} (lr {rate}) -> AdamW (lr {task.learning_rate})']
+    return [f'optimizer: {type_name(old)} (lr {rate}) -> AdamW (lr {task.learning_rate})']
 
 
 def _by_epoch(loop: dict) -> bool:
     if loop.get('max_epochs') is None and loop.get('max_iters') is None:
-        raise ValueError(
-            f'train_cfg has neither max_epochs nor max_iters: {dict(loop)}; --demo needs one'
+        raise InvalidValue(
+            f'train_cfg has neither max_epochs nor max_iters: {dict(loop)}; --demo needs one.'
         )
     return loop.get('max_epochs') is not None
 
@@ -72,9 +75,9 @@ def _shrink_scheduler(scheduler: dict, loop_by_epoch: bool, ratio: float, total:
     if by_epoch != loop_by_epoch:
         # The original number of iterations in an epoch is unknown here.
         span = max((scheduler.get(key) or 0 for key in ('end', 'T_max', 'total_steps')), default=0)
-        part = 0.1 if scheduler['type'] in WARM_UPS else 1.0
+        part = 0.1 if type_name(scheduler) in WARM_UPS else 1.0
         ratio = part * total / span if span else 1.0
-    elif scheduler['type'] in WARM_UPS:
+    elif type_name(scheduler) in WARM_UPS:
         # A warm-up that is a thousandth of the schedule would vanish.
         length = (scheduler.get('end') or 0) - (scheduler.get('begin') or 0)
         if 0 < length * ratio < 0.1 * total and not by_epoch:
@@ -112,9 +115,9 @@ def _shorten_hooks(cfg: dict, interval: int, ratio: float, iterations: int) -> N
 
 
 def _drop_averaging(cfg: dict) -> list[str]:
-    """Takes out averaged weights: over so few steps they would stay near the random ones."""
+    """Take out averaged weights: over so few steps they would stay near the random ones."""
     hooks = cfg.get('custom_hooks') or []
-    kept = [hook for hook in hooks if hook.get('type') != 'EMAHook']
+    kept = [hook for hook in hooks if type_name(hook) != 'EMAHook']
     if len(kept) == len(hooks):
         return []
     cfg['custom_hooks'] = kept

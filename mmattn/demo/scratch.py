@@ -1,7 +1,5 @@
 """Changes a model config so that it can be trained from random weights, quickly."""
 
-from __future__ import annotations
-
 import inspect
 
 from mmattn.utils.walk import iter_dicts
@@ -13,7 +11,7 @@ SAMPLES = 64
 
 
 def from_scratch(cfg: dict, scope: str) -> list[str]:
-    """Takes out pretrained weights and whatever only makes sense with them, in place.
+    """Take out pretrained weights and whatever only makes sense with them, in place.
 
     Returns:
         Notes on what was replaced.
@@ -50,7 +48,7 @@ def from_scratch(cfg: dict, scope: str) -> list[str]:
 
 
 def fewer_regions(model: dict) -> list[str]:
-    """Lowers the number of regions a detector looks at, in place; says so if it did."""
+    """Lower the number of regions a detector looks at, in place; says so if it did."""
     changed = False
     for part in ('train_cfg', 'test_cfg'):
         for config in iter_dicts(model.get(part) or {}):

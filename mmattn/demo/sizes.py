@@ -1,9 +1,11 @@
 """Scales every image size of a config: pipelines, data preprocessor and model."""
 
-from __future__ import annotations
-
 import math
+from typing import Any
 
+from mmengine.config import Config
+
+from mmattn.demo.dataset_configs import loaders
 from mmattn.utils.walk import iter_dicts
 
 # Names under which transforms and preprocessors keep sizes in pixels.
@@ -25,8 +27,26 @@ SIZE_KEYS = (
 SMALLEST_SIZE = 17
 
 
-def scale_sizes(node: object, factor: float) -> None:
-    """Multiplies every size in pixels inside `node` (nested dicts and lists), in place.
+def scale_config(cfg: Config, factor: float) -> None:
+    """Multiply every size in pixels that a config keeps, in place."""
+    for _, loader in loaders(cfg):
+        scale_sizes(loader['dataset'], factor)
+        for node in iter_dicts(loader['dataset']):
+            limits = node.get('filter_cfg') or {}
+            for key in ('min_size', 'bbox_min_size'):
+                if limits.get(key):
+                    limits[key] = int(limits[key] * factor)
+    model = cfg['model']
+    nodes = [cfg.get(key) for key in ('train_pipeline', 'test_pipeline', 'tta_pipeline')]
+    nodes += [cfg.get('data_preprocessor'), model.get('data_preprocessor'), model.get('test_cfg')]
+    scale_sizes(nodes, factor)
+    backbone = model.get('backbone') or {}
+    if 'img_size' in backbone:
+        backbone['img_size'] = _scaled(backbone['img_size'], factor)
+
+
+def scale_sizes(node: Any, factor: float) -> None:
+    """Multiply every size in pixels inside ``node`` (nested dicts and lists), in place.
 
     A size keeps being a multiple of 8 if it was one. Floats are ratios and stay.
     """
@@ -36,7 +56,7 @@ def scale_sizes(node: object, factor: float) -> None:
                 config[key] = _scaled(config[key], factor)
 
 
-def test_size(pipeline: list) -> tuple[int, int] | None:
+def native_size(pipeline: list) -> tuple[int, int] | None:
     """The image size (width, height) a test pipeline resizes to; None if it does not resize.
 
     A single number counts as a square; sizes of later transforms win over earlier ones.
@@ -56,7 +76,7 @@ def test_size(pipeline: list) -> tuple[int, int] | None:
     return found
 
 
-def _scaled(value: object, factor: float) -> object:
+def _scaled(value: Any, factor: float) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(_scaled(child, factor) for child in value)
     if isinstance(value, bool) or not isinstance(value, int) or value < SMALLEST_SIZE:

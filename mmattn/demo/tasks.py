@@ -1,10 +1,11 @@
 """How large a demo of each task is: sized for minutes on two CPU cores, from random weights."""
 
-from __future__ import annotations
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
-from dataclasses import dataclass
-
-from .scenes import SceneStyle
+from mmattn.datasets.scenes import SceneStyle
+from mmattn.utils.errors import InvalidValue
+from mmattn.utils.walk import iter_dicts
 
 
 @dataclass(frozen=True)
@@ -12,14 +13,15 @@ class Task:
     """The size of a demo.
 
     Args:
-        style: the look of the pictures.
-        train_images, val_images: how many are generated (over all parts of a split).
-        batch_size: training images in a step.
-        iterations: training steps.
-        evaluations: how often the model is evaluated and saved.
-        side: the short side of the images in pixels, unless the config's are smaller.
-        aspect: width over height where the config does not set it.
-        learning_rate: of AdamW.
+        style: The look of the pictures.
+        train_images, val_images: How many are generated (over all parts of a split).
+        batch_size: Training images in a step.
+        iterations: Training steps.
+        evaluations: How often the model is evaluated and saved.
+        side: The short side of the images in pixels, unless the config's are smaller.
+        aspect: Width over height where the config does not set it.
+        learning_rate: Of AdamW.
+        workers: Processes that load the images of a loader.
     """
 
     style: SceneStyle
@@ -31,6 +33,7 @@ class Task:
     side: int
     aspect: float
     learning_rate: float
+    workers: int = 1
 
 
 TASKS = {
@@ -68,3 +71,24 @@ TASKS = {
         learning_rate=5e-4,
     ),
 }
+
+
+def task_of(model: dict, names: Iterable[str]) -> Task:
+    """The size of a model's demo, with no more categories than its heads have classes.
+
+    Args:
+        model: Config of the model.
+        names: Tasks of its data sets.
+
+    Raises:
+        InvalidValue: If the data sets serve different tasks.
+    """
+    name, *others = sorted(names)
+    if others:
+        raise InvalidValue(f'the data loaders serve different tasks: {", ".join([name, *others])}.')
+    task = TASKS[name]
+    counts = [node['num_classes'] for node in iter_dicts(model) if 'num_classes' in node]
+    counts = [count for count in counts if isinstance(count, int)]
+    categories = min([task.style.categories, *counts])
+    stuff = min(task.style.stuff, categories - 1)
+    return replace(task, style=replace(task.style, categories=categories, stuff=stuff))
