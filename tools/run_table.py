@@ -5,32 +5,76 @@ import argparse
 import shlex
 import sys
 
+EPILOG = """\
+Finished runs are skipped, interrupted ones continue. Options that are not listed here go to
+train.py (--amp, --auto-scale-lr, --data-root ...). Several machines: the same command on each,
+with NNODES, NODE_RANK, MASTER_ADDR and PORT set as for dist_train.sh, in a folder that they share.
+
+examples:
+  run_table.py --table scsa-4 --dry-run
+  run_table.py --table scsa-4 --gpus 8 --auto-scale-lr
+  run_table.py --table scsa-2 --launcher slurm --sbatch-args "--partition=gpu --gres=gpu:1"
+  run_table.py --table scsa-4 --results
+"""
+
 
 def parse_args() -> argparse.Namespace:
     """Read the command line; nothing heavy is imported for it."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog='Finished rows are skipped, interrupted ones continue. Options that are not listed '
-        'here go to train.py. Examples: run_table.py --table scsa-4 --launcher pytorch --gpus 8 '
-        '--auto-scale-lr | run_table.py --table scsa-2 --launcher slurm --sbatch-args '
-        '"--partition=gpu --gres=gpu:1" | run_table.py --table scsa-4 --results',
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
-    parser.add_argument('--table', required=True, help='scsa-1 to scsa-6, res2net-1, res2net-4')
-    parser.add_argument('--config', metavar='TEXT', help='only configs whose name contains TEXT')
-    parser.add_argument('--attention', help="only this attention; 'none' for the plain networks")
-    parser.add_argument('--row', type=int, help='only the row of this number, from 0')
-    parser.add_argument(
+    which = parser.add_argument_group('which runs')
+    which.add_argument(
+        '--table', metavar='NAME', required=True, help='scsa-1 to scsa-6, res2net-1 or res2net-4'
+    )
+    which.add_argument('--config', metavar='TEXT', help='only configs whose name contains TEXT')
+    which.add_argument(
+        '--attention', metavar='NAME', help="only this attention; 'none' for the plain networks"
+    )
+    which.add_argument(
+        '--seed',
+        type=int,
+        nargs='+',
+        default=[],
+        metavar='N',
+        help="seeds of each row; default the paper's: 0, or 0 1 2 where it has means",
+    )
+    which.add_argument(
+        '--row', type=int, metavar='N', help='only run number N of these, the first is 0'
+    )
+    what = parser.add_argument_group('what to do with them (train, unless told)')
+    what = what.add_mutually_exclusive_group()
+    what.add_argument('--dry-run', action='store_true', help='print the commands only')
+    what.add_argument('--results', action='store_true', help='print the results only')
+    how = parser.add_argument_group('how to train')
+    how.add_argument(
+        '--gpus', type=int, default=1, metavar='N', help='processes of each run, 1 unless told'
+    )
+    how.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm'],
         default='none',
-        help='none: one process; pytorch: --gpus processes; slurm: one array task a row',
+        help='slurm: submit an array with a task for each run; else they run here, one by one',
     )
-    parser.add_argument('--gpus', type=int, default=1, help='processes of each run')
-    parser.add_argument('--sbatch-args', default='', help='resources of a Slurm task, in quotes')
-    parser.add_argument('--demo', action='store_true', help='train each row on generated images')
-    parser.add_argument('--dry-run', action='store_true', help='print the commands only')
-    parser.add_argument('--results', action='store_true', help='print the results only')
+    how.add_argument(
+        '--sbatch-args', default='', metavar='WORDS', help='resources of a Slurm task, in quotes'
+    )
+    how.add_argument('--demo', action='store_true', help='on generated images')
+    how.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='change the configs, beside what sets the rows apart',
+    )
     args, args.options = parser.parse_known_args()
+    if args.gpus < 1:
+        parser.error(f'--gpus {args.gpus}: at least 1')
+    if any(option.partition('=')[0] == '--work-dir' for option in args.options):
+        parser.error('--work-dir: each run has its own, work_dirs/TABLE/ROW')
     return args
 
 
@@ -40,36 +84,39 @@ def run(args: argparse.Namespace) -> None:
     from mmattn.experiments import run as table
     from mmattn.utils.errors import UserError
 
-    try:
-        rows = find_experiments(args.table, args.config, args.attention)
-    except (KeyError, ValueError) as error:
-        raise UserError(error.args[0]) from error
+    rows = find_experiments(args.table, args.config, args.attention)
+    runs = [run for row in rows for run in row.runs(args.seed)]
     if args.row is not None:
-        if not 0 <= args.row < len(rows):
-            raise UserError(f'--row {args.row}: there are rows 0 to {len(rows) - 1}.')
-        rows = [rows[args.row]]
+        if not 0 <= args.row < len(runs):
+            raise UserError(f'--row {args.row}: there are runs 0 to {len(runs) - 1}.')
+        runs = [runs[args.row]]
+    how = table.How(args.gpus, args.demo, args.options, args.cfg_options)
     if args.results:
-        table.print_results(rows, args.demo)
+        table.print_results(runs, args.demo)
         return
     if args.dry_run:
-        for row in rows:
-            print(shlex.join(table.train_command(row, args.gpus, args.demo, args.options)))
+        print('\n'.join(shlex.join(table.train_command(one, how)) for one in runs))
         return
     if args.launcher == 'slurm':
-        words = [sys.executable, str(table.tools_dir() / 'run_table.py'), '--table', args.table]
-        for name in ('config', 'attention'):
-            if getattr(args, name) is not None:
-                words += [f'--{name}', getattr(args, name)]
-        if args.gpus > 1:
-            words += ['--launcher', 'pytorch', '--gpus', str(args.gpus)]
-        words += ['--demo'] * args.demo + args.options
-        print(table.submit_array(rows, words, shlex.split(args.sbatch_args), args.demo))
+        words = [sys.executable, str(table.tools_dir() / 'run_table.py'), *task_words(args)]
+        print(table.submit_array(runs, words, shlex.split(args.sbatch_args), args.demo))
         return
-    processes = args.gpus if args.launcher == 'pytorch' else 1
-    failed = table.run_rows(rows, processes, args.demo, args.options)
-    table.print_results(rows, args.demo)
+    failed = table.run_all(runs, how)
+    table.print_results(runs, args.demo)
     if failed:
-        raise UserError(f'{len(failed)} rows failed: {", ".join(failed)}.', exit_code=1)
+        raise UserError(f'{len(failed)} runs failed: {", ".join(failed)}.', exit_code=1)
+
+
+def task_words(args: argparse.Namespace) -> list[str]:
+    """The options of a Slurm task, which gets its ``--row`` behind them."""
+    words = ['--table', args.table, '--gpus', str(args.gpus), *['--demo'] * args.demo]
+    for name in ('config', 'attention'):
+        if getattr(args, name) is not None:
+            words += [f'--{name}', getattr(args, name)]
+    for name in ('seed', 'cfg_options'):
+        if getattr(args, name):
+            words += [f'--{name.replace("_", "-")}', *map(str, getattr(args, name))]
+    return words + args.options
 
 
 def main() -> int:

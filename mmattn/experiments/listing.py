@@ -10,12 +10,13 @@ def print_experiments(experiments: list[Experiment], commands_only: bool = False
 
     Args:
         experiments: What to print, table by table.
-        commands_only: Print nothing but the commands, one a line, to feed to a shell.
+        commands_only: Print nothing but the commands, those of every seed, one a line, to feed
+            to a shell.
     """
     console = Console(soft_wrap=True, highlight=False)
     if commands_only:
-        for experiment in experiments:
-            console.print(experiment.command(), markup=False)
+        for run in (run for experiment in experiments for run in experiment.runs()):
+            console.print(run.command(), markup=False)
         return
     tables = load_tables()
     for name in dict.fromkeys(experiment.table for experiment in experiments):
@@ -23,7 +24,11 @@ def print_experiments(experiments: list[Experiment], commands_only: bool = False
         table = tables[name]
         console.print(f'\n[bold]{name}[/bold]  {table["title"]} ({table["source"]})')
         units = ', '.join(f'{column} in {unit}' for column, unit in table['columns'].items())
-        console.print(f"the paper's figures: {units}\n")
+        console.print(f"the paper's figures: {units}")
+        if len(rows[0].seeds) > 1:
+            seeds = ', '.join(map(str, rows[0].seeds))
+            console.print(f'means over seeds {seeds}; the commands are those of seed {seeds[0]}')
+        console.print()
         width = max(len(row.name) for row in rows)
         for row in rows:
             figures = '  '.join(f'{key} {figure(value)}' for key, value in row.paper.items())

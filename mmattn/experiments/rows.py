@@ -2,8 +2,8 @@
 
 import re
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ PLAIN = 'none'
 
 @dataclass(frozen=True)
 class Experiment:
-    """One row of a table of a paper.
+    """One row of a table of a paper, with one of its seeds.
 
     Attributes:
         table: Name of the table, such as 'scsa-3'.
@@ -28,6 +28,8 @@ class Experiment:
         overrides: What ``--cfg-options`` has to say, as key -> value.
         paper: Column -> the paper's figure; None where it gives none.
         note: Why a difference to the paper's size remains, or ''.
+        seeds: Those whose mean the paper's figures are.
+        seed: That of this run.
     """
 
     table: str
@@ -37,6 +39,8 @@ class Experiment:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     paper: Mapping[str, float | None] = field(default_factory=dict)
     note: str = ''
+    seeds: tuple[int, ...] = (0,)
+    seed: int = 0
 
     @property
     def name(self) -> str:
@@ -48,22 +52,32 @@ class Experiment:
         return self.config if self.row == PLAIN else f'{self.config}_{slug}'
 
     @property
+    def run_name(self) -> str:
+        """Unique among the runs of a table; seed 0 has the name of the row."""
+        return f'{self.name}_seed{self.seed}' if self.seed else self.name
+
+    @property
     def work_dir(self) -> str:
-        """Where the row's run keeps its files."""
-        return f'work_dirs/{self.table}/{self.name}'
+        """Where the run keeps its files."""
+        return f'work_dirs/{self.table}/{self.run_name}'
+
+    def runs(self, seeds: Sequence[int] = ()) -> list['Experiment']:
+        """The row once for each seed; the paper's seeds unless others are given."""
+        return [replace(self, seed=seed) for seed in seeds or self.seeds]
 
     def cfg_options(self) -> list[str]:
         """The overrides as words of a command line."""
         return [f'{key}={value}' for key, value in self.overrides.items()]
 
     def arguments(self) -> list[str]:
-        """What follows ``tools/train.py`` on the command line; the paper's seed is 0."""
-        words = [f'configs/{self.config}.py', '--work-dir', self.work_dir, '--seed', '0']
+        """What follows ``tools/train.py`` on the command line."""
+        words = [f'configs/{self.config}.py', '--work-dir', self.work_dir]
+        words += ['--seed', str(self.seed)]
         options = self.cfg_options()
         return [*words, '--cfg-options', *options] if options else words
 
     def command(self) -> str:
-        """The command that trains the row, as it is typed in the project's folder."""
+        """The command of the run, as it is typed in the project's folder."""
         return shlex.join(['python', 'tools/train.py', *self.arguments()])
 
 
@@ -77,7 +91,7 @@ def load_tables() -> dict[str, dict]:
     tables = {}
     for name, table in yaml.safe_load(SOURCE.read_text(encoding='utf-8')).items():
         experiments = [
-            _experiment(name, config, str(row), entry, list(table['columns']))
+            _experiment(name, config, str(row), entry, table)
             for config, rows in table.pop('configs').items()
             for row, entry in rows.items()
         ]
@@ -85,13 +99,13 @@ def load_tables() -> dict[str, dict]:
     return tables
 
 
-def _experiment(table: str, config: str, row: str, entry: Any, columns: list[str]) -> Experiment:
+def _experiment(name: str, config: str, row: str, entry: Any, table: dict) -> Experiment:
     if isinstance(entry, list):
         entry = {'paper': entry}
-    figures = entry['paper']
+    figures, columns = entry['paper'], table['columns']
     if len(figures) != len(columns):
         raise ValueError(
-            f'{table} {config} {row!r}: {len(figures)} figures for the {len(columns)} columns '
+            f'{name} {config} {row!r}: {len(figures)} figures for the {len(columns)} columns '
             f'{", ".join(columns)}'
         )
     attention = entry.get('attention', None if row == PLAIN else row)
@@ -102,7 +116,8 @@ def _experiment(table: str, config: str, row: str, entry: Any, columns: list[str
     overrides.update({f'{key}.{k}': v for k, v in entry.get('options', {}).items()})
     overrides.update(entry.get('cfg_options', {}))
     paper = dict(zip(columns, figures, strict=True))
-    return Experiment(table, config, row, attention, overrides, paper, entry.get('note', ''))
+    note, seeds = entry.get('note', ''), tuple(table.get('seeds', [0]))
+    return Experiment(name, config, row, attention, overrides, paper, note, seeds)
 
 
 def find_experiments(

@@ -6,8 +6,10 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean, stdev
 
 from rich import box
 from rich.console import Console
@@ -18,8 +20,6 @@ from mmattn.engine.summary import SUMMARY_FILE
 from mmattn.experiments.listing import figure
 from mmattn.experiments.rows import Experiment, load_tables
 from mmattn.utils.errors import Interrupted, UserError
-
-LAUNCHERS = ('none', 'pytorch', 'slurm')
 
 
 def tools_dir() -> Path:
@@ -34,19 +34,19 @@ def tools_dir() -> Path:
     return configs.parent / 'tools'
 
 
-def work_dir_of(experiment: Experiment, demo: bool) -> Path:
+def work_dir_of(run: Experiment, demo: bool) -> Path:
     """Demos keep apart from real runs."""
-    folder = Path(experiment.work_dir)
+    folder = Path(run.work_dir)
     return folder.parent.with_name(folder.parent.name + '_demo') / folder.name if demo else folder
 
 
-def result_of(experiment: Experiment, demo: bool = False) -> dict[str, float] | None:
-    """Column of the paper -> measured figure; None while the row is not finished."""
-    path = work_dir_of(experiment, demo) / SUMMARY_FILE
+def result_of(run: Experiment, demo: bool = False) -> dict[str, float] | None:
+    """Column of the paper -> measured figure; None while the run is not finished."""
+    path = work_dir_of(run, demo) / SUMMARY_FILE
     if not path.is_file():
         return None
     measured = json.loads(path.read_text(encoding='utf-8'))['metrics']
-    return figures_of(experiment.table, measured)
+    return figures_of(run.table, measured)
 
 
 def figures_of(table: str, measured: Mapping[str, float]) -> dict[str, float]:
@@ -65,50 +65,58 @@ def figures_of(table: str, measured: Mapping[str, float]) -> dict[str, float]:
     return found
 
 
-def train_command(
-    experiment: Experiment, processes: int, demo: bool, options: list[str]
-) -> list[str]:
-    """The command of a row; an interrupted run is continued.
+@dataclass(frozen=True)
+class How:
+    """How every run of a table is trained.
 
     Args:
-        experiment: The row.
-        processes: Above 1, or with several machines set up in the environment, through
-            dist_train.sh.
+        processes: Of each run, on each machine.
         demo: Train on generated data.
         options: Further options of train.py.
+        cfg_options: Further ``--cfg-options``, beside those of the row.
     """
-    folder = work_dir_of(experiment, demo)
-    words = experiment.arguments()
-    config, rest = words[0], words[1:]
+
+    processes: int = 1
+    demo: bool = False
+    options: Sequence[str] = ()
+    cfg_options: Sequence[str] = ()
+
+
+def train_command(run: Experiment, how: How) -> list[str]:
+    """The command of a run; an interrupted one is continued.
+
+    Several processes, and several machines set up in the environment (NNODES), go through
+    dist_train.sh.
+    """
+    folder = work_dir_of(run, how.demo)
+    config, *rest = run.arguments()
     rest[rest.index('--work-dir') + 1] = str(folder)
-    if demo:
-        rest.insert(0, '--demo')
-    if any(folder.glob('*.pth')):
-        rest.insert(0, '--resume')
-    rest = [*options, *rest]
-    if processes > 1:
-        return [str(tools_dir() / 'dist_train.sh'), config, str(processes), *rest]
-    return [sys.executable, str(tools_dir() / 'train.py'), config, *rest]
+    flags = ['--resume'] * any(folder.glob('*.pth')) + ['--demo'] * how.demo
+    words = [*how.options, *flags, *rest]
+    if how.cfg_options:
+        # A row's own are its last words.
+        words += ['--cfg-options'] * ('--cfg-options' not in words) + [*how.cfg_options]
+    if how.processes > 1 or os.environ.get('NNODES', '1') != '1':
+        return [str(tools_dir() / 'dist_train.sh'), config, str(how.processes), *words]
+    return [sys.executable, str(tools_dir() / 'train.py'), config, *words]
 
 
-def run_rows(
-    experiments: list[Experiment], processes: int, demo: bool, options: list[str]
-) -> list[str]:
+def run_all(runs: Sequence[Experiment], how: How) -> list[str]:
     """Run what is not finished, one after the other.
 
     Returns:
-        Names of the rows that failed; the others go on.
+        Names of the runs that failed; the others go on.
 
     Raises:
         Interrupted: After Ctrl-C in a run; the same command continues.
     """
     failed = []
-    for number, experiment in enumerate(experiments, 1):
-        where = f'[{number}/{len(experiments)}] {experiment.table} {experiment.name}'
-        if result_of(experiment, demo) is not None:
+    for number, run in enumerate(runs, 1):
+        where = f'[{number}/{len(runs)}] {run.table} {run.run_name}'
+        if result_of(run, how.demo) is not None:
             print(f'{where}: finished before, skipped', flush=True)
             continue
-        command = train_command(experiment, processes, demo, options)
+        command = train_command(run, how)
         print(f'{where}: {shlex.join(command)}', flush=True)
         env = {**os.environ, 'PYTHON': sys.executable}
         status = _wait(subprocess.Popen(command, env=env))
@@ -116,7 +124,7 @@ def run_rows(
             raise Interrupted(f'{where}: stopped by Ctrl-C; the same command continues there.')
         if status:
             print(f'{where}: failed with exit status {status}', file=sys.stderr, flush=True)
-            failed.append(experiment.name)
+            failed.append(run.run_name)
     return failed
 
 
@@ -130,26 +138,26 @@ def _wait(process: subprocess.Popen) -> int:
 
 
 def submit_array(
-    experiments: list[Experiment], words: list[str], sbatch_args: list[str], demo: bool
+    runs: Sequence[Experiment], words: list[str], sbatch_args: list[str], demo: bool
 ) -> str:
-    """Submit a Slurm array with a task for each row that is not finished.
+    """Submit a Slurm array with a task for each run that is not finished.
 
     Args:
-        experiments: All rows, in the order of the table.
-        words: The command that runs row ``--row $SLURM_ARRAY_TASK_ID``.
+        runs: All runs, in the order of the table.
+        words: The command that does run ``--row $SLURM_ARRAY_TASK_ID``.
         sbatch_args: Resources, such as ``--partition=gpu --gres=gpu:1``.
-        demo: Whether the rows are demos.
+        demo: Whether the runs are demos.
 
     Raises:
         UserError: If there is nothing to run, or no sbatch.
     """
-    open_rows = [i for i, row in enumerate(experiments) if result_of(row, demo) is None]
-    if not open_rows:
+    open_runs = [i for i, run in enumerate(runs) if result_of(run, demo) is None]
+    if not open_runs:
         raise UserError('every row is finished: nothing to submit.', exit_code=0)
     command = [
         'sbatch',
-        f'--array={",".join(map(str, open_rows))}',
-        f'--job-name={experiments[0].table}',
+        f'--array={",".join(map(str, open_runs))}',
+        f'--job-name={runs[0].table}',
         *sbatch_args,
         f'--wrap={shlex.join(words)} --row $SLURM_ARRAY_TASK_ID',
     ]
@@ -163,25 +171,37 @@ def submit_array(
     return done.stdout.strip()
 
 
-def print_results(experiments: list[Experiment], demo: bool = False) -> None:
-    """Print measured beside the paper's figures; '-' is not measured."""
-    name = experiments[0].table
+def print_results(runs: Sequence[Experiment], demo: bool = False) -> None:
+    """Print measured beside the paper's figures, '-' where nothing is measured.
+
+    Of several seeds the mean and the (sample) standard deviation.
+    """
+    name = runs[0].table
     entry = load_tables()[name]
-    columns = list(entry.get('metrics', {}))
-    columns = [column for column in entry['columns'] if column in columns]
-    table = Table(title=f'{name}: ours / paper', title_justify='left', box=box.SIMPLE_HEAD)
+    columns = [column for column in entry['columns'] if column in entry.get('metrics', {})]
+    rows: dict[str, list[Experiment]] = {}
+    for run in runs:
+        rows.setdefault(run.name, []).append(run)
+    several = len(rows) < len(runs)
+    ours = 'ours (mean ± standard deviation over seeds)' if several else 'ours'
+    table = Table(title=f'{name}: {ours} / paper', title_justify='left', box=box.SIMPLE_HEAD)
     table.add_column('row', no_wrap=True)
-    for column in columns:
+    for column in ['seeds'] * several + columns:
         table.add_column(column, justify='right', no_wrap=True)
-    done = 0
-    for experiment in experiments:
-        result = result_of(experiment, demo)
-        done += result is not None
-        cells = []
+    finished = 0
+    for row, seeds in rows.items():
+        results = [result for run in seeds if (result := result_of(run, demo)) is not None]
+        finished += len(results) == len(seeds)
+        cells = [f'{len(results)} of {len(seeds)}'] * several
         for column in columns:
-            ours = (result or {}).get(column)
-            left = '-' if ours is None else f'{ours:.2f}'
-            cells.append(f'{left} / {figure(experiment.paper[column])}')
-        table.add_row(experiment.name, *cells)
+            values = [result[column] for result in results if column in result]
+            cells.append(f'{_mean(values)} / {figure(seeds[0].paper[column])}')
+        table.add_row(row, *cells)
     Console(width=None if sys.stdout.isatty() else 200).print(table)
-    print(f'{done} of {len(experiments)} rows are finished')
+    print(f'{finished} of {len(rows)} rows are finished')
+
+
+def _mean(values: list[float]) -> str:
+    if not values:
+        return '-'
+    return f'{mean(values):.2f}' + (f' ± {stdev(values):.2f}' if len(values) > 1 else '')
