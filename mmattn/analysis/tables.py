@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mmattn.analysis.complexity import Complexity, measure
-from mmattn.engine.config import load_config
+from mmattn.engine.prepare import prepare
 from mmattn.experiments import Experiment, find_experiments, load_tables
 
 UNITS = {'M': 1e6, 'G': 1e9}
@@ -36,14 +36,14 @@ def measure_table(name: str, track: Callable[[list], Iterable] = iter) -> list[R
         track: Wraps the list of rows to show progress.
 
     Raises:
-        KeyError: If there is no such table.
+        UnknownName: If there is no such table.
     """
     return [_measure_row(experiment) for experiment in track(find_experiments(table=name))]
 
 
 def _measure_row(experiment: Experiment) -> Row:
     options = experiment.cfg_options()
-    cfg, _ = load_config(experiment.config, options)
+    cfg, _ = prepare(experiment.config, options)
     return Row(experiment.name, measure(cfg), dict(experiment.paper), experiment.note)
 
 

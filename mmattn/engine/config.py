@@ -1,19 +1,18 @@
-"""Finding, reading and adjusting configs before anything is built."""
+"""Finding and reading configs."""
 
-import argparse
 import difflib
-import inspect
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config
+from mmengine.hub import get_config
 
+from mmattn.engine.mistakes import explain_reading
+from mmattn.engine.options import merge_options, parse_options
 from mmattn.utils.errors import UserError
-from mmattn.utils.walk import type_name
 
-# Similar enough to be a slip of the keyboard: 'backbon', 'attenion', but not 'test_cfg'.
-TYPO_CUTOFF = 0.8
+TOOLBOXES = ('mmdet', 'mmseg', 'mmpretrain')
 
 
 def shipped_configs_dir() -> Path | None:
@@ -67,218 +66,49 @@ def find_config(name: str) -> Path:
 def load_config(name: str, options: Sequence[str] = ()) -> tuple[Config, list[str]]:
     """Read a config and merge ``--cfg-options`` into it.
 
+    The folder of the config is searched last for what ``custom_imports`` names.
+
     Args:
         name: See :func:`find_config`; ``mmdet::...`` and ``mmpretrain::...`` name the
             toolboxes' own configs.
         options: ``key.sub=value`` strings.
 
     Returns:
-        The config, in which ``type='mmattn.X'`` resolves, and notes for the user.
+        The config, in which ``type='mmattn.X'`` resolves, with the ``default_scope`` of the
+        toolbox that its model comes from, and notes for the user.
 
     Raises:
-        UserError: If the file is missing or an option looks misspelt.
+        UserError: If the file is missing or broken, or an option looks misspelt.
     """
-    if '::' in name:
-        from mmengine.hub import get_config
-
-        cfg = get_config(name)
-    else:
-        cfg = Config.fromfile(str(find_config(name)))
-    if isinstance(cfg.get('custom_imports'), dict):
-        imports = cfg.custom_imports.get('imports', [])
-        imports = [imports] if isinstance(imports, str) else list(imports)
-    else:
-        imports = []
+    path = None if '::' in name else find_config(name)
+    folder = str(path.resolve().parent) if path else None
+    if folder and folder not in sys.path:
+        sys.path.append(folder)
+    try:
+        cfg = Config.fromfile(str(path)) if path else get_config(name)
+    except Exception as error:
+        message = explain_reading(error)
+        if message is None:
+            raise
+        raise UserError(f'config {name}: {message}') from error
+    imports = (cfg.get('custom_imports') or {}).get('imports', [])
+    imports = [imports] if isinstance(imports, str) else list(imports)
+    files = {module: getattr(sys.modules.get(module), '__file__', None) for module in imports}
+    notes = [
+        f'{module} is imported from the folder of the config, {folder}.'
+        for module, file in files.items()
+        if file and folder and Path(file).resolve().is_relative_to(folder)
+    ]
     if 'mmattn' not in imports:
         cfg.custom_imports = {'imports': [*imports, 'mmattn'], 'allow_failed_imports': False}
-    notes = merge_options(cfg, parse_options(options))
+    notes += merge_options(cfg, parse_options(options))
+    if not cfg.get('default_scope') and _toolbox_of_model(cfg):
+        cfg.default_scope = _toolbox_of_model(cfg)
     return cfg, notes
 
 
-def parse_options(options: Sequence[str]) -> dict[str, Any]:
-    """Parse ``key=value`` strings with the syntax of mmengine's ``DictAction``."""
-    for option in options:
-        if '=' not in option:
-            raise UserError(f'--cfg-options {option!r} is not of the form key=value.')
-    if not options:
-        return {}
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
-    # A value may begin with a dash (lr=-1 does not, but '-x=1' would look like a flag).
-    return parser.parse_args(['--cfg-options', *options]).cfg_options
-
-
-def merge_options(cfg: Config, options: dict[str, Any]) -> list[str]:
-    """Merge options into ``cfg`` in place; refuse keys that look misspelt.
-
-    A key the config does not have is refused if a neighbour's name is nearly
-    the same and the component does not take it; other new keys are merged
-    and noted.
-
-    Args:
-        cfg: Config to change.
-        options: Dotted keys and values.
-
-    Returns:
-        Notes about keys that the config did not have before.
-    """
-    notes = []
-    for key, value in options.items():
-        note = _check_option(cfg, key)
-        if note:
-            notes.append(note)
-        try:
-            cfg.merge_from_dict({key: value})
-        except (KeyError, TypeError, AssertionError) as error:
-            raise UserError(f'--cfg-options {key}={value} does not fit the config: {error}') from (
-                error
-            )
-    return notes
-
-
-def _check_option(cfg: Config, key: str) -> str | None:
-    node: Any = cfg._cfg_dict
-    parts = key.split('.')
-    for depth, part in enumerate(parts):
-        where = '.'.join(parts[:depth]) or 'the config'
-        if isinstance(node, (list, tuple)):
-            if not part.isdigit() or int(part) >= len(node):
-                raise UserError(
-                    f'--cfg-options {key}: {where} is a list of {len(node)} entries; {part!r} '
-                    f'is not an index from 0 to {len(node) - 1}.'
-                )
-            node = node[int(part)]
-            continue
-        if not isinstance(node, dict):
-            raise UserError(f'--cfg-options {key}: {where} is {node!r}, which has no key {part!r}.')
-        if part in node:
-            # dict options cannot be merged into None (attention=None); start from nothing
-            if node[part] is None and depth < len(parts) - 1:
-                node[part] = ConfigDict()
-            node = node[part]
-            continue
-        near = difflib.get_close_matches(part, node, n=1, cutoff=TYPO_CUTOFF)
-        if near and part not in _accepted_keys(cfg, node, top_level=depth == 0):
-            meant = '.'.join([*parts[:depth], near[0], *parts[depth + 1 :]])
-            raise UserError(
-                f'--cfg-options {key}: {where} has no key {part!r}. Did you mean {meant}? '
-                f'It has: {", ".join(map(str, node))}.'
-            )
-        return f'--cfg-options {key}: a new key, {where} had no {part!r}.'
-    return None
-
-
-def _accepted_keys(cfg: Config, node: dict, top_level: bool) -> set[str]:
-    """Argument names the component described by ``node`` is known to take."""
-    if top_level:
-        from mmengine.runner import Runner
-
-        return set(inspect.signature(Runner.__init__).parameters)
-    component = node.get('type')
-    if isinstance(component, str):
-        component = _find_class(component, cfg.get('default_scope') or 'mmengine')
-    if not inspect.isclass(component):
-        return set()
-    names: set[str] = set()
-    for base in component.__mro__:
-        if '__init__' in vars(base):
-            names |= set(inspect.signature(base.__init__).parameters)
-    return names
-
-
-def _find_class(name: str, scope: str) -> type | None:
-    import mmengine.registry
-
-    import mmattn  # noqa: F401  registers 'mmattn.X'
-
-    full_name = name if '.' in name else f'{scope}.{name}'
-    for registry in vars(mmengine.registry).values():
-        if isinstance(registry, mmengine.registry.Registry):
-            found = registry.get(full_name)
-            if found is not None:
-                return found
-    return None
-
-
-def set_work_dir(cfg: Config, work_dir: str | None, name: str, demo: bool = False) -> None:
-    """Choose the work dir: command line, then the config, then ``work_dirs/NAME``."""
-    if work_dir is None:
-        work_dir = cfg.get('work_dir')
-        if work_dir is None or demo:
-            work_dir = str(Path('work_dirs') / (Path(name).stem + ('_demo' if demo else '')))
-    cfg.work_dir = work_dir
-
-
-def enable_amp(cfg: Config) -> None:
-    """Switch the optimizer wrapper to automatic mixed precision."""
-    wrapper = cfg.get('optim_wrapper')
-    if not wrapper:
-        raise UserError('--amp: the config has no optim_wrapper.')
-    kind = wrapper.get('type', 'OptimWrapper')
-    if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
-        raise UserError(
-            f"--amp works with optim_wrapper.type='OptimWrapper', but the config has {kind!r}."
-        )
-    wrapper.type = 'AmpOptimWrapper'
-    wrapper.setdefault('loss_scale', 'dynamic')
-
-
-def enable_auto_scale_lr(cfg: Config) -> None:
-    """Scale the learning rate by the real over the config's base batch size."""
-    if not (cfg.get('auto_scale_lr') or {}).get('base_batch_size'):
-        raise UserError(
-            '--auto-scale-lr: the config does not say which batch size its learning rate is '
-            'meant for. Add auto_scale_lr=dict(base_batch_size=N) or '
-            '--cfg-options auto_scale_lr.base_batch_size=N.'
-        )
-    cfg.auto_scale_lr.enable = True
-
-
-def set_save_best(cfg: Config) -> str | None:
-    """Keep the best checkpoint unless the config decides about that itself.
-
-    mmengine's ``save_best='auto'`` takes the first metric, which for VOCMetric is
-    one it cannot rank and for IoUMetric the pixel accuracy; so the task's own
-    metric is named here.
-
-    Returns:
-        A note if the config validates but no metric to rank by is known.
-    """
-    hook = (cfg.get('default_hooks') or {}).get('checkpoint')
-    if hook is None or 'save_best' in hook or not cfg.get('val_evaluator'):
-        return None
-    evaluators = cfg.val_evaluator
-    if isinstance(evaluators, dict):
-        evaluators = evaluators.get('metrics') or [evaluators]
-    metric = next(filter(None, map(main_metric, evaluators)), None)
-    if metric is None:
-        names = ', '.join(str(evaluator.get('type')) for evaluator in evaluators)
-        return (
-            f'no best checkpoint is kept: which metric of {names} matters is not known. Set '
-            'default_hooks.checkpoint.save_best (and .rule).'
-        )
-    hook.save_best = metric
-    hook.setdefault('rule', 'greater')
-    return None
-
-
-def main_metric(evaluator: dict) -> str | None:
-    """Name under which an evaluator reports the metric its task is judged by."""
-    kind = type_name(evaluator)
-    if kind == 'CocoMetric':
-        first = evaluator.get('metric', 'bbox')
-        first = first if isinstance(first, str) else first[0]
-        default, name = 'coco', {'bbox': 'bbox_mAP', 'segm': 'segm_mAP'}.get(first, 'AR@100')
-    elif kind == 'VisDroneMetric':
-        default, name = 'visdrone', 'bbox_mAP'
-    elif kind == 'VOCMetric':
-        default, name = 'pascal_voc', 'mAP'
-    elif kind == 'IoUMetric':
-        default, name = None, 'mIoU'
-    elif kind == 'Accuracy':
-        topk = evaluator.get('topk', 1)
-        default, name = 'accuracy', f'top{topk if isinstance(topk, int) else min(topk)}'
-    else:
-        return None
-    prefix = evaluator.get('prefix', default)
-    return f'{prefix}/{name}' if prefix else name
+def _toolbox_of_model(cfg: Config) -> str | None:
+    """The toolbox of the model's class, or of the scope before its name."""
+    kind = (cfg.get('model') or {}).get('type') or ''
+    scope = (kind if isinstance(kind, str) else kind.__module__).partition('.')[0]
+    return scope if scope in TOOLBOXES else None

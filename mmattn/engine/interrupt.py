@@ -9,6 +9,9 @@ import os
 import signal
 from typing import Any
 
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
 _requested = False
 _deferred = False
 
@@ -46,3 +49,23 @@ def hold(back: bool) -> None:
     """Let the next Ctrl-C only be noted (True), or act at once (False)."""
     global _deferred
     _deferred = back
+
+
+class InterruptHook(Hook):
+    """End a run before its next iteration once Ctrl-C was pressed."""
+
+    priority = 'HIGHEST'
+
+    def _hold(self, runner: Runner) -> None:
+        hold(True)
+
+    def _release(self, runner: Runner) -> None:
+        hold(False)
+
+    def _stop(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        if requested():
+            raise KeyboardInterrupt
+
+    before_train = before_test = _hold
+    after_train = after_test = _release
+    before_train_iter = before_val_iter = before_test_iter = _stop

@@ -1,13 +1,10 @@
-"""Fitting a config to the machine it runs on: devices, processes, workers."""
+"""Fitting a config to the machine it runs on: devices, SyncBN, workers."""
 
 import os
-import subprocess
 
-import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 
-from mmattn.utils.errors import UserError
 from mmattn.utils.walk import iter_dicts, type_name
 
 SYNC_BN = ('SyncBN', 'MMSyncBN', 'SyncBatchNorm')
@@ -117,78 +114,3 @@ def _loaders(cfg: Config, device: str) -> list[str]:
             loader['persistent_workers'] = False
             loader.pop('prefetch_factor', None)
     return [f'worker processes cut to the {cores} usable cores: {", ".join(cut)}.'] if cut else []
-
-
-def infer_launcher(launcher: str) -> str:
-    """Return 'pytorch' for a process that torchrun started without ``--launcher``."""
-    if launcher == 'none' and 'TORCHELASTIC_RUN_ID' in os.environ:
-        return 'pytorch'
-    return launcher
-
-
-def init_distributed(cfg: Config) -> None:
-    """Start the process group, unless the run has one process.
-
-    mmengine's own ``init_dist`` selects a CUDA device before anything else and
-    therefore fails without one; this sets up gloo directly in that case.
-
-    Args:
-        cfg: Config after :func:`adapt_to_machine`; reads ``launcher`` and ``env_cfg``.
-
-    Raises:
-        UserError: If the launcher's environment is missing, or there are more
-            processes than GPUs on this machine.
-    """
-    launcher = cfg.get('launcher', 'none')
-    if launcher == 'none' or torch.distributed.is_initialized():
-        return
-    env_cfg = cfg.get('env_cfg') or {}
-    dist_cfg = dict(env_cfg.get('dist_cfg') or {})
-    try:
-        local_rank = _export_ranks(launcher)
-    except KeyError as error:
-        raise UserError(
-            f'--launcher {launcher}: the environment variable {error} is not set; start the '
-            'script through tools/dist_train.sh, torchrun, srun or mpirun.'
-        ) from error
-    if get_device() == 'cpu':
-        import datetime
-
-        timeout = dist_cfg.get('timeout')
-        torch.distributed.init_process_group(
-            backend='gloo',
-            **({} if timeout is None else {'timeout': datetime.timedelta(seconds=timeout)}),
-        )
-        return
-    if get_device() == 'cuda' and local_rank >= torch.cuda.device_count():
-        raise UserError(
-            f'process {local_rank} of this machine has no GPU: there are '
-            f'{torch.cuda.device_count()}. Start at most one process for each.'
-        )
-    from mmengine.dist import init_dist
-    from mmengine.utils.dl_utils import set_multi_processing
-
-    # before init_dist, which would choose 'spawn' for the workers otherwise
-    set_multi_processing(**(env_cfg.get('mp_cfg') or {}), distributed=True)
-    init_dist(launcher, **dist_cfg)
-
-
-def _export_ranks(launcher: str) -> int:
-    """Give torch the variables it reads, from those of the launcher; return the local rank."""
-    env = os.environ
-    if launcher == 'slurm':
-        env['RANK'], env['WORLD_SIZE'] = env['SLURM_PROCID'], env['SLURM_NTASKS']
-        env['LOCAL_RANK'] = env.get('SLURM_LOCALID', '0')
-        if 'MASTER_ADDR' not in env:
-            nodes = ['scontrol', 'show', 'hostnames', env['SLURM_NODELIST']]
-            found = subprocess.run(nodes, capture_output=True, text=True, check=True)
-            env['MASTER_ADDR'] = found.stdout.split()[0]
-    elif launcher == 'mpi':
-        env['RANK'] = env['OMPI_COMM_WORLD_RANK']
-        env['WORLD_SIZE'] = env['OMPI_COMM_WORLD_SIZE']
-        env['LOCAL_RANK'] = env['OMPI_COMM_WORLD_LOCAL_RANK']
-    if launcher != 'pytorch':
-        env.setdefault('MASTER_PORT', '29500')
-    for name in ('MASTER_ADDR', 'RANK', 'WORLD_SIZE'):
-        env[name]  # raises KeyError, which the caller words
-    return int(env['LOCAL_RANK'])

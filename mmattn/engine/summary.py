@@ -1,13 +1,19 @@
-"""What a run ends with: one table."""
+"""What a run begins with: a few lines; what it ends with: one table."""
 
 import json
+import os.path as osp
 import sys
+import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
+from mmattn.engine.distributed import say
 from mmattn.utils.files import write_whole
 
 # In the work dir of a run that came to its end.
@@ -66,6 +72,13 @@ def _one(entry: dict, cfg: dict | None = None) -> str:
     return name + (f' ({"; ".join(extra)})' if extra else '')
 
 
+def print_start(config: str, cfg: Config, notes: Iterable[str]) -> None:
+    """Say what is going to run."""
+    say([f'config    {config}', f'task      {describe_task(cfg)}'])
+    say([f'attention {describe_attention(cfg)}', f'work dir  {cfg.work_dir}'])
+    say(f'note: {note}' for note in notes)
+
+
 def describe_seconds(seconds: float) -> str:
     """Write a duration as people do: '42 s', '3 min 20 s', '2 h 05 min'."""
     minutes, rest = divmod(round(seconds), 60)
@@ -109,3 +122,68 @@ def print_summary(summary: RunSummary, title: str) -> None:
 
 def _number(value: Any) -> str:
     return f'{value:.4g}' if isinstance(value, float) else str(value)
+
+
+class RecordHook(Hook):
+    """Remember metrics for the summary, and log how long the start took.
+
+    Args:
+        started: ``time.time()`` at the start of the command.
+    """
+
+    def __init__(self, started: float) -> None:
+        self.started = started
+        self.first_iteration_seconds: float | None = None
+        self.metrics: dict[str, float] = {}
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Log the time from the command to the first iteration, once."""
+        if self.first_iteration_seconds is None:
+            self.first_iteration_seconds = time.time() - self.started
+            runner.logger.info(
+                f'first training iteration starts {self.first_iteration_seconds:.1f} s after the '
+                'command'
+            )
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Keep the latest validation metrics."""
+        self.metrics = dict(metrics or {})
+
+    def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Keep the test metrics."""
+        self.metrics = dict(metrics or {})
+
+
+def summarise(config: str, runner: Runner, record: RecordHook) -> RunSummary:
+    """The outcome of a run that has come to its end."""
+    cfg, known = runner.cfg, runner.message_hub.runtime_info
+    counts = [_counted(runner.epoch, 'epoch'), _counted(runner.iter, 'iteration')]
+    by_iter = 'Iter' in type(runner._train_loop).__name__
+    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    save_best = checkpoint.get('save_best')
+    return RunSummary(
+        config=config,
+        task=describe_task(cfg),
+        attention=describe_attention(cfg),
+        work_dir=runner.work_dir,
+        seconds=time.time() - record.started,
+        progress='' if not runner.iter else counts[1] if by_iter else ', '.join(counts),
+        metrics=record.metrics,
+        best_metric=save_best if isinstance(save_best, str) else None,
+        best_score=known.get('best_score'),
+        best_checkpoint=_moved_here(known.get('best_ckpt'), runner.work_dir),
+        last_checkpoint=_moved_here(known.get('last_ckpt'), runner.work_dir),
+        first_iteration_seconds=record.first_iteration_seconds,
+    )
+
+
+def _counted(number: int, what: str) -> str:
+    return f'{number} {what}{"" if number == 1 else "s"}'
+
+
+def _moved_here(path: str | None, work_dir: str) -> str | None:
+    """A resumed run knows the paths of where it began; prefer the file in this work dir."""
+    if path is None:
+        return None
+    here = osp.join(work_dir, osp.basename(path))
+    return here if osp.isfile(here) else path

@@ -11,8 +11,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.utils import import_modules_from_strings
 from torch import Tensor, nn
 
-from mmattn.engine.config import load_config
-from mmattn.engine.train import require_toolbox
+from mmattn.engine.prepare import prepare
 from mmattn.utils.checkpoints import read_checkpoint, unwrap
 from mmattn.utils.errors import UserError
 from mmattn.utils.walk import iter_dicts
@@ -46,8 +45,7 @@ def load_model(config: str, checkpoint: Path | None, options: Sequence[str] = ()
     Raises:
         UserError: If the checkpoint does not hold every weight.
     """
-    cfg, notes = load_config(config, options)
-    require_toolbox(cfg)
+    cfg, notes = prepare(config, options)
     if not isinstance(cfg.get('model'), Mapping) or 'backbone' not in cfg.model:
         raise UserError(f'{config} has no model with a backbone.')
     import_modules_from_strings(**cfg.custom_imports)

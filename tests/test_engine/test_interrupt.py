@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from mmattn.engine import cli, interrupt
-from mmattn.engine.hooks import RecordHook
+from mmattn.engine.summary import RecordHook
 from mmattn.engine.train import train
 from mmattn.utils.errors import Interrupted
 

@@ -5,8 +5,6 @@ import torch
 from mmengine.config import Config
 
 from mmattn.engine import adapt_to_machine
-from mmattn.engine.machine import infer_launcher, init_distributed
-from mmattn.utils.errors import UserError
 
 needs_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason='about machines without CUDA')
 
@@ -70,19 +68,3 @@ def test_loaders_fit_the_machine():
     assert cfg.val_dataloader.persistent_workers is False
     assert 'prefetch_factor' not in cfg.val_dataloader
     assert cfg.train_dataloader.collate_fn == {'type': 'default_collate'}
-
-
-def test_torchrun_without_launcher_option(monkeypatch):
-    monkeypatch.delenv('TORCHELASTIC_RUN_ID', raising=False)
-    assert infer_launcher('none') == 'none'
-    monkeypatch.setenv('TORCHELASTIC_RUN_ID', '1')
-    assert infer_launcher('none') == 'pytorch'
-    assert infer_launcher('slurm') == 'slurm'
-
-
-@pytest.mark.parametrize('launcher', ['pytorch', 'slurm', 'mpi'])
-def test_launcher_without_its_environment(launcher, monkeypatch):
-    for name in ('RANK', 'MASTER_ADDR', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'):
-        monkeypatch.delenv(name, raising=False)
-    with pytest.raises(UserError, match=f'--launcher {launcher}.*is not set'):
-        init_distributed(Config({'launcher': launcher}))

@@ -1,0 +1,116 @@
+"""The processes of a run: who started them, and who speaks for them."""
+
+import datetime
+import hashlib
+import os
+import socket
+import subprocess
+from collections.abc import Iterable
+
+import torch
+import torch.distributed as dist
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.dist import init_dist
+from mmengine.utils.dl_utils import set_multi_processing
+
+from mmattn.utils.errors import UserError
+
+# Where launchers put a process's number in the run, and on its machine, and how many are there.
+RANKS = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
+LOCAL_RANKS = ('LOCAL_RANK', 'SLURM_LOCALID', 'OMPI_COMM_WORLD_LOCAL_RANK')
+LOCAL_SIZES = ('LOCAL_WORLD_SIZE', 'SLURM_NTASKS_PER_NODE', 'OMPI_COMM_WORLD_LOCAL_SIZE')
+
+
+def _number(names: Iterable[str], default: int = 0) -> int:
+    return next((int(os.environ[name]) for name in names if os.environ.get(name)), default)
+
+
+def say(lines: Iterable[str]) -> None:
+    """Print notes, on the first process only."""
+    if _number(RANKS) == 0:
+        for line in lines:
+            print(line, flush=True)
+
+
+def worded(message: str) -> str | None:
+    """What this process prints about an error; None if another one says the same.
+
+    Any process may be the one that fails. Once they know each other, the first with a
+    message prints it; before that, the first of each machine does.
+    """
+    first = _number(LOCAL_RANKS) == 0
+    if dist.is_available() and dist.is_initialized():
+        key = f'mmattn/{hashlib.sha256(message.encode()).hexdigest()}'
+        try:
+            first = dist.distributed_c10d._get_default_store().add(key, 1) == 1
+        except RuntimeError:  # the process that holds the store has ended
+            first = True
+    rank = _number(RANKS)
+    who = f' (process {rank}, on {socket.gethostname()})' if rank else ''
+    return f'error{who}: {message}' if first else None
+
+
+def init_distributed(cfg: Config, launcher: str) -> None:
+    """Start the process group of a config's run, unless the run has one process.
+
+    mmengine's own ``init_dist`` selects a CUDA device before anything else and
+    therefore fails without one; this sets up gloo directly in that case.
+
+    Args:
+        cfg: Gets ``launcher``; its ``env_cfg`` is read.
+        launcher: 'none', 'pytorch', 'slurm' or 'mpi'; a process that torchrun started needs
+            not be told.
+
+    Raises:
+        UserError: If the launcher's environment is missing, or there are more
+            processes than GPUs on this machine.
+    """
+    if launcher == 'none' and 'TORCHELASTIC_RUN_ID' in os.environ:
+        launcher = 'pytorch'
+    cfg.launcher = launcher
+    if launcher == 'none' or dist.is_initialized():
+        return
+    env_cfg = cfg.get('env_cfg') or {}
+    dist_cfg = dict(env_cfg.get('dist_cfg') or {})
+    try:
+        _export_ranks(launcher)
+    except KeyError as error:
+        raise UserError(
+            f'--launcher {launcher}: the environment variable {error} is not set; start the '
+            'script through tools/dist_train.sh, torchrun, srun or mpirun.'
+        ) from error
+    if get_device() == 'cpu':
+        timeout = dist_cfg.get('timeout')
+        limit = {} if timeout is None else {'timeout': datetime.timedelta(seconds=timeout)}
+        dist.init_process_group(backend='gloo', **limit)
+        return
+    processes = max(_number(LOCAL_SIZES), _number(LOCAL_RANKS) + 1)
+    if get_device() == 'cuda' and processes > torch.cuda.device_count():
+        raise UserError(
+            f'{processes} processes on a machine with {torch.cuda.device_count()} GPUs: start at '
+            'most one for each.'
+        )
+    # before init_dist, which would choose 'spawn' for the workers otherwise
+    set_multi_processing(**(env_cfg.get('mp_cfg') or {}), distributed=True)
+    init_dist(launcher, **dist_cfg)
+
+
+def _export_ranks(launcher: str) -> None:
+    """Give torch the variables it reads, from those of the launcher."""
+    env = os.environ
+    if launcher == 'slurm':
+        env['RANK'], env['WORLD_SIZE'] = env['SLURM_PROCID'], env['SLURM_NTASKS']
+        env['LOCAL_RANK'] = env.get('SLURM_LOCALID', '0')
+        if 'MASTER_ADDR' not in env:
+            nodes = ['scontrol', 'show', 'hostnames', env['SLURM_NODELIST']]
+            found = subprocess.run(nodes, capture_output=True, text=True, check=True)
+            env['MASTER_ADDR'] = found.stdout.split()[0]
+    elif launcher == 'mpi':
+        env['RANK'] = env['OMPI_COMM_WORLD_RANK']
+        env['WORLD_SIZE'] = env['OMPI_COMM_WORLD_SIZE']
+        env['LOCAL_RANK'] = env['OMPI_COMM_WORLD_LOCAL_RANK']
+    if launcher != 'pytorch':
+        env.setdefault('MASTER_PORT', '29500')
+    for name in ('MASTER_ADDR', 'RANK', 'WORLD_SIZE', 'LOCAL_RANK'):
+        env[name]  # raises KeyError, which the caller words

@@ -1,0 +1,101 @@
+"""A live progress bar on a terminal."""
+
+import logging
+import sys
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+
+class ProgressHook(Hook):
+    """A live progress bar below the log lines of a terminal."""
+
+    priority = 'VERY_LOW'
+
+    def __init__(self) -> None:
+        self._progress = None
+        self._task = None
+        self._streams: list[tuple[logging.StreamHandler, Any]] = []
+
+    def _open(self, runner: Runner, what: str, total: int, completed: int = 0) -> None:
+        self._progress = Progress(
+            TextColumn('{task.description}'),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn('left'),
+            TimeRemainingColumn(),
+            TextColumn('{task.fields[info]}'),
+            transient=True,
+        )
+        self._progress.start()
+        self._task = self._progress.add_task(what, total=total, completed=completed, info='')
+        # rich prints above the bar what goes to its sys.stdout; the logger holds the old one
+        for handler in runner.logger.handlers:
+            if type(handler) is logging.StreamHandler:
+                self._streams.append((handler, handler.setStream(sys.stdout)))
+
+    def close(self) -> None:
+        """Take the bar away and give the logger its stream back; safe to call twice."""
+        for handler, stream in self._streams:
+            if stream is not None:
+                handler.setStream(stream)
+        self._streams.clear()
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def before_train(self, runner: Runner) -> None:
+        """Open the bar at the iteration the run starts or continues from."""
+        self._open(runner, 'training', runner.max_iters, runner.iter)
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Move the bar and show epoch and loss."""
+        loss = runner.message_hub.log_scalars.get('train/loss')
+        info = f'epoch {runner.epoch + 1}/{runner.max_epochs}' if _by_epoch(runner) else ''
+        if loss is not None:  # fetched from the device by mmengine's RuntimeInfoHook
+            info += f'  loss {loss.current():.4f}'
+        self._progress.update(
+            self._task, completed=runner.iter + 1, description='training', info=info.strip()
+        )
+
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Show how far a validation is."""
+        if self._progress is not None:
+            done = f'batch {batch_idx + 1}/{len(runner.val_dataloader)}'
+            self._progress.update(self._task, description='validating', info=done)
+
+    def after_train(self, runner: Runner) -> None:
+        """Take the bar away."""
+        self.close()
+
+    def before_test(self, runner: Runner) -> None:
+        """Open the bar for a test."""
+        self._open(runner, 'testing', len(runner.test_dataloader))
+
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Move the bar."""
+        self._progress.update(self._task, completed=batch_idx + 1)
+
+    def after_test(self, runner: Runner) -> None:
+        """Take the bar away."""
+        self.close()
+
+
+def _by_epoch(runner: Runner) -> bool:
+    return runner.max_epochs not in (None, 1) or 'Epoch' in type(runner.train_loop).__name__
