@@ -1,15 +1,16 @@
-"""What every mmattn backbone shares: freezing, train mode and loading of weights."""
+"""What every mmattn backbone shares: defaults, freezing, train mode, names of weights."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
-from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from mmengine.registry import DefaultScope
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmattn.attention import Attention
+from mmattn.backbones.loading import Shapes, adopt_checkpoint
 from mmattn.utils.errors import InvalidArgument, InvalidValue
 
 DEFAULT_INIT = [
@@ -87,33 +88,52 @@ class AttentionBackbone(BaseModule):
     frozen_stages: int
     norm_eval: bool
     freeze_attention: bool
+    # Of each stage, how often its features are halved after the first quarter.
+    levels: ClassVar[Sequence[int]] = range(9)
 
     def __init__(self, *args, **options) -> None:
         """The arguments are those of the next base: a stock backbone, or BaseModule."""
         super().__init__(*args, **options)
-        self._register_load_state_dict_pre_hook(_adopt_checkpoint, with_module=True)
+        self._register_load_state_dict_pre_hook(adopt_checkpoint, with_module=True)
 
     def frozen_modules(self) -> Iterator[nn.Module]:
         """The stem and the stages that ``frozen_stages`` freezes."""
         raise NotImplementedError
 
-    def foreign_keys(self, names: set[str]) -> Mapping[str, str]:
-        """Key prefixes of another toolbox's checkpoint -> ours.
+    @classmethod
+    def own_names(cls, shapes: Shapes) -> Mapping[str, str | None]:
+        """Names of the layers in other toolboxes' and repositories' checkpoints.
 
         Args:
-            names: The checkpoint's keys, without the backbone's prefix.
+            shapes: The checkpoint's keys, without the backbone's prefix -> shape.
+
+        Returns:
+            Their key -> ours, or None for what we compute; other keys, ours among
+            them, may be left out.
         """
         return {}
 
-    def convert_checkpoint(self, state_dict: dict, prefix: str) -> None:
-        """Change entries, in place, whose values differ and not only their names.
-
-        Called before the keys are counted, with the names of :meth:`foreign_keys`
-        replaced already.
+    @classmethod
+    def config_from(cls, shapes: Shapes) -> dict[str, Any] | None:
+        """The config that a checkpoint was trained with, without attention.
 
         Args:
-            state_dict: The checkpoint.
-            prefix: What this backbone's keys begin with in it.
+            shapes: Our name -> shape; names in slots among them.
+
+        Returns:
+            None if the weights are another network's.
+
+        Raises:
+            UserError: If they are this network's, of a size that it does not have.
+        """
+        return None
+
+    def adapt_values(self, weights: dict[str, Tensor], names: Mapping[str, str | None]) -> None:
+        """Change, in place, weights of other checkpoints that differ in more than the name.
+
+        Args:
+            weights: Our name -> tensor.
+            names: The checkpoint's key -> our name, or None.
         """
 
     def _stock_modules(self, module: nn.Module) -> Iterator[nn.Module]:
@@ -143,65 +163,3 @@ class AttentionBackbone(BaseModule):
                 if isinstance(module, _BatchNorm):
                     module.eval()
         return self
-
-
-def _adopt_checkpoint(module: AttentionBackbone, state_dict: dict, prefix: str, *_) -> None:
-    """Rename other toolboxes' keys, then report and check what will be loaded."""
-    if not prefix and isinstance(state_dict.get('model'), Mapping):
-        # Repositories outside of OpenMMLab keep the weights there.
-        state_dict.update(state_dict.pop('model'))
-    names = {key[len(prefix) :] for key in state_dict if key.startswith(prefix)}
-    renamed = {}
-    for old, new in module.foreign_keys(names).items():
-        for name in names:
-            if name.startswith(old):
-                renamed[prefix + new + name[len(old) :]] = state_dict.pop(prefix + name)
-    # All at once: a new name may be another key's old one.
-    state_dict.update(renamed)
-    module.convert_checkpoint(state_dict, prefix)
-
-    slots = tuple(name + '.' for name, m in module.named_modules() if isinstance(m, Attention))
-    own = {
-        name: value.shape
-        for name, value in module.state_dict().items()
-        # Old checkpoints lack the counter of BatchNorm.
-        if not name.endswith('num_batches_tracked')
-    }
-    given = {name: state_dict[prefix + name].shape for name in own if prefix + name in state_dict}
-    stock = [name for name in own if not name.startswith(slots)]
-    matched = [name for name in own if given.get(name) == own[name]]
-    matched_stock = [name for name in matched if not name.startswith(slots)]
-    # An adapted stem may differ; a tenth of wrong shapes is another depth or width.
-    wrong = [name for name in stock if name in given and given[name] != own[name]]
-    if 2 * len(matched_stock) < len(stock) or 10 * len(wrong) > len(stock):
-        raise InvalidValue(
-            f'the checkpoint does not fit {type(module).__name__}: {len(matched_stock)} of its '
-            f'{len(stock)} stock keys match by name and shape. '
-            + _explain_mismatch(own, given, wrong, state_dict, prefix)
-        )
-    print_log(
-        f'{type(module).__name__}: the checkpoint matches {len(matched_stock)} of {len(stock)} '
-        f'stock keys and {len(matched) - len(matched_stock)} of {len(own) - len(stock)} '
-        f'attention keys',
-        logger='current',
-    )
-
-
-def _explain_mismatch(
-    own: dict, given: dict, wrong: list[str], state_dict: dict, prefix: str
-) -> str:
-    if wrong:
-        name = wrong[0]
-        return (
-            f'{len(wrong)} have another shape, such as {name!r}: {tuple(given[name])} in the '
-            f'checkpoint, {tuple(own[name])} in the model (another depth or width?)'
-        )
-    for key in state_dict:
-        for name in own:
-            if key != prefix + name and key.endswith('.' + name):
-                return (
-                    f'It has {key!r} where {prefix + name!r} is expected; '
-                    f'load it with prefix={key[: -len(name)]!r}'
-                )
-    keys = [key for key in state_dict if key.startswith(prefix)] or list(state_dict)
-    return f'Its keys look like {keys[:3]}, expected were keys like {list(own)[:3]}'

@@ -10,6 +10,7 @@ deployed (the stock one drops them), and a network with SyncBN deploys too.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch.utils.checkpoint as cp
 from mmpretrain.models.backbones.repvgg import RepVGG as StockRepVGG
@@ -23,9 +24,10 @@ from mmattn.backbones.base import (
     check_stage_numbers,
     init_config,
 )
+from mmattn.backbones.loading import Shapes, blocks_by_stage
 from mmattn.backbones.slots import AttentionBlock, parse_attention, parse_plugins
 from mmattn.registry import MODELS
-from mmattn.utils.errors import InvalidValue, UnknownName
+from mmattn.utils.errors import InvalidValue, UnknownName, UserError
 
 BATCH_NORM, RELU = dict(type='BN'), dict(type='ReLU')
 ARCH_KEYS = ('num_blocks', 'width_factor', 'group_layer_map', 'se_cfg')
@@ -159,6 +161,7 @@ class RepVGG(AttentionBackbone, StockRepVGG):
         slots = dict(
             attention=parse_attention(attention, num_stages, RepVGGBlock),
             plugins=parse_plugins(plugins, num_stages, RepVGGBlock),
+            norm_cfg=norm_cfg,
         )
         super().__init__(
             arch,
@@ -203,3 +206,25 @@ class RepVGG(AttentionBackbone, StockRepVGG):
             yield self.stem
         for stage in range(1, self.frozen_stages + 1):
             yield getattr(self, f'stage_{stage}')
+
+    @classmethod
+    def config_from(cls, shapes: Shapes) -> dict[str, Any] | None:
+        blocks = blocks_by_stage(shapes, r'(stage_(\d)\.(\d+))\.branch_')
+        if not blocks:
+            return None
+        deploy = 'stem.branch_reparam.weight' in shapes
+        layer = 'branch_reparam' if deploy else 'branch_3x3.conv'
+        counts = [len(stage) for stage in blocks]
+        widths = [shapes[f'{stage[-1]}.{layer}.weight'][0] for stage in blocks]
+        # The second layer after the stem is the first with groups.
+        inner = shapes[f'{blocks[0][1]}.{layer}.weight']
+        groups = inner[0] // inner[1]
+        for arch, setting in cls.arch_settings.items():
+            sizes = [int(64 * 2**i * factor) for i, factor in enumerate(setting['width_factor'])]
+            found = list(setting['num_blocks']), sizes, (setting['group_layer_map'] or {}).get(2, 1)
+            if found == (counts, widths, groups) and setting.get('se_cfg') is None:
+                return dict(type='mmattn.RepVGG', arch=arch, **({'deploy': True} if deploy else {}))
+        raise UserError(
+            f'a RepVGG of {counts} blocks, {widths} channels and {groups} groups is not in mmattn; '
+            f'valid: {", ".join(cls.arch_settings)}'
+        )

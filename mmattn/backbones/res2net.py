@@ -11,7 +11,9 @@ they accept an argument and ignore it (mmdet: ``style``, ``deep_stem``,
 here.
 """
 
+import re
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmcv.cnn import build_conv_layer, build_norm_layer
@@ -19,9 +21,11 @@ from torch import Tensor, nn
 
 from mmattn.backbones.base import active_toolbox
 from mmattn.backbones.folding import fold_norm, fold_sequence
+from mmattn.backbones.loading import Shapes
 from mmattn.backbones.resnet import Bottleneck, ResNet
+from mmattn.backbones.resnet.checkpoints import depth_from, image_channels, stem_options
 from mmattn.registry import MODELS
-from mmattn.utils.errors import InvalidValue
+from mmattn.utils.errors import InvalidValue, UserError
 
 
 class Bottle2neck(Bottleneck):
@@ -207,6 +211,29 @@ class Res2Net(ResNet):
             for block in getattr(self, name):
                 block.fold_norms()
 
+    @classmethod
+    def config_from(cls, shapes: Shapes) -> dict[str, Any] | None:
+        first = 'layer1.0'
+        if f'{first}.convs.0.weight' not in shapes:
+            return None
+        width, inputs = shapes[f'{first}.convs.0.weight'][:2]
+        if inputs != width:
+            raise UserError(
+                f'a Res2NeXt ({width // inputs} groups in its 3x3 convolutions) is not in mmattn; '
+                f'valid: Res2Net without groups'
+            )
+        convs = [name for name in shapes if re.fullmatch(rf'{first}\.convs\.\d+\.weight', name)]
+        stem = stem_options(shapes)
+        return dict(
+            type='mmattn.Res2Net',
+            depth=depth_from('Res2Net', shapes, cls.arch_settings, bottleneck=True),
+            scales=len(convs) + 1,
+            base_width=width * 256 // shapes[f'{first}.conv3.weight'][0],
+            pool_unstrided=active_toolbox() != 'mmdet',
+            **({} if all(stem.values()) else stem),
+            **image_channels(shapes),
+        )
+
     def _block_options(self, index: int) -> dict:
         return dict(
             scales=self.scales,
@@ -222,16 +249,10 @@ class SERes2Net(Res2Net):
 
     Args:
         depth: 50, 101 or 152.
-        attention: As in :class:`ResNet`; None gives the plain Res2Net.
         deploy: As in :class:`Res2Net`.
-        options: Any other argument of :class:`Res2Net`.
+        options: Any other argument of :class:`Res2Net`; ``attention=None`` gives the
+            plain network.
     """
 
-    def __init__(
-        self,
-        depth: int,
-        attention: dict | Sequence[dict] | None = {'type': 'SE'},  # noqa: B006 (only read)
-        deploy: bool = False,
-        **options,
-    ) -> None:
-        super().__init__(depth, attention=attention, deploy=deploy, **options)
+    def __init__(self, depth: int, deploy: bool = False, **options) -> None:
+        super().__init__(depth, deploy=deploy, **{'attention': dict(type='SE'), **options})

@@ -8,26 +8,32 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from mmattn.attention import FCA, Attention
-from mmattn.attention.fca import SELECTIONS
+from mmattn.attention import Attention
 from mmattn.attention.names import find_attention
+from mmattn.backbones.base import AttentionBackbone
+from mmattn.backbones.loading import blocks_by_stage
+from mmattn.backbones.slots import AttentionBlock
 from mmattn.utils.errors import UserError
-from mmattn.weights.architectures import Architecture
-from mmattn.weights.source import Source
+from mmattn.weights.source import CheckpointSource
 
 # Arguments of which several values give the same layers.
 ROUNDED = {'reduction', 'kernel_size'}
 
 
+def block_class(backbone: AttentionBackbone) -> type[AttentionBlock]:
+    """The class of the backbone's blocks, which knows the positions."""
+    return next(type(block) for block in backbone.modules() if isinstance(block, AttentionBlock))
+
+
 def read_attention(
-    source: Source, architecture: Architecture, tensors: Mapping[str, Tensor]
+    source: CheckpointSource, backbone: AttentionBackbone, weights: Mapping[str, Tensor]
 ) -> list[dict[str, Any]]:
     """Tell the ``attention`` argument from what is in the slots.
 
     Args:
         source: Where the checkpoint comes from.
-        architecture: Its backbone.
-        tensors: Name in the backbone -> tensor.
+        backbone: The backbone without attention.
+        weights: Name in the backbone -> tensor, in slots under the original's names.
 
     Returns:
         One entry for all stages with the same arguments.
@@ -35,28 +41,25 @@ def read_attention(
     Raises:
         UserError: If it differs within a stage, or fits none that the source has.
     """
+    block = block_class(backbone)
     if source.positions:
-        place = next(name for name in source.positions if name in architecture.block.positions)
-        cls = find_attention(source.attention[0])
-        default = architecture.block.default_positions[cls.placement]
-        position = {} if place == default else dict(position=place)
-        return [dict(type=source.attention[0], **source.arguments, **position)]
+        place = next(name for name in source.positions if name in block.positions)
+        entry = dict(type=source.attention[0], **source.arguments)
+        default = block.default_positions[find_attention(entry['type']).placement]
+        return [entry if place == default else dict(**entry, position=place)]
     by_slot: dict[tuple[str, str], dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
+    for name, tensor in weights.items():
         if match := re.match(r'(.+?)\.attn_([a-z]+_[a-z\d]+)\.(.+)', name):
             by_slot.setdefault((match[1], match[2]), {})[match[3]] = tensor
+    names = [name for name, m in backbone.named_modules() if isinstance(m, AttentionBlock)]
+    stages = blocks_by_stage(names, r'(\D+(\d+)\D+(\d+))$')
     entries = []
     for position in sorted({position for _, position in by_slot}):
         slots = [
-            [
-                _read_slot(
-                    source, architecture, prefix, position, level, by_slot.get((prefix, position))
-                )
-                for prefix in blocks
-            ]
-            for level, blocks in zip(architecture.levels, architecture.blocks, strict=True)
+            [_read_slot(source, backbone, (prefix, position), level, by_slot) for prefix in blocks]
+            for blocks, level in zip(stages, backbone.levels, strict=False)
         ]
-        entries += _entries(architecture, position, slots)
+        entries += _entries(block, position, slots)
     return entries
 
 
@@ -70,39 +73,39 @@ class _Slot(NamedTuple):
 
 
 def _read_slot(
-    source: Source,
-    architecture: Architecture,
-    prefix: str,
-    position: str,
+    source: CheckpointSource,
+    backbone: AttentionBackbone,
+    place: tuple[str, str],
     level: int,
-    weights: Mapping[str, Tensor] | None,
+    by_slot: Mapping[tuple[str, str], Mapping[str, Tensor]],
 ) -> _Slot | None:
-    if weights is None:
+    if place not in by_slot:
         return None
-    channels = architecture.channels(prefix, position)
+    weights = by_slot[place]
+    channels = backbone.get_submodule(place[0]).slot_channels()[place[1]]
     for kind in source.attention:
         cls = find_attention(kind)
-        own = {own_name(cls, name): tensor for name, tensor in weights.items()}
+        own = {cls.own_name(name) or name: tensor for name, tensor in weights.items()}
         try:
-            arguments = READERS[kind](channels, own)
+            arguments = cls.arguments_from(channels, own)
         except KeyError:
             continue
         return _Slot(cls, channels, level, {**source.arguments, **arguments})
     raise UserError(
-        f'{prefix} has a module with {", ".join(list(weights)[:3])}, which is none of '
+        f'{place[0]} has a module with {", ".join(list(weights)[:3])}, which is none of '
         f'{", ".join(source.attention) or "the attentions"} of {source.origin}'
     )
 
 
 def _entries(
-    architecture: Architecture, position: str, slots: list[list[_Slot | None]]
+    block: type[AttentionBlock], position: str, slots: list[list[_Slot | None]]
 ) -> list[dict[str, Any]]:
     """As few entries of ``attention`` as say what is at one position, stage by stage."""
 
     def entry(slot: _Slot | None, shorten: Callable[[_Slot], dict[str, Any]]) -> dict | None:
         if slot is None:
             return None
-        default = architecture.block.default_positions[slot.cls.placement]
+        default = block.default_positions[slot.cls.placement]
         place = {} if position == default else dict(position=position)
         return dict(type=slot.cls.__name__, **shorten(slot), **place)
 
@@ -124,14 +127,6 @@ def _entries(
         each if everywhere else {**each, 'stages': tuple(other == each for other in found)}
         for each in different
     ]
-
-
-def own_name(cls: type[Attention], name: str) -> str:
-    """A key of the original implementation -> ours, without what submodules rename."""
-    for old, new in cls.original_keys.items():
-        if name == old or name.startswith(old + '.'):
-            return new + name[len(old) :]
-    return name
 
 
 def _without_default_values(slot: _Slot) -> dict[str, Any]:
@@ -156,82 +151,3 @@ def _without_defaults(slot: _Slot) -> dict[str, Any]:
 
 def _shapes(module: Attention) -> dict[str, torch.Size]:
     return {name: value.shape for name, value in module.state_dict().items()}
-
-
-def _reduction(channels: int, weights: Mapping[str, Tensor], layer: str) -> int:
-    return max(1, channels // weights[f'{layer}.weight'].shape[0])
-
-
-def _se(channels: int, weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    return dict(reduction=_reduction(channels, weights, 'fc1'), bias='fc1.bias' in weights)
-
-
-def _eca(channels: int, weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    return dict(kernel_size=weights['conv.weight'].shape[-1])
-
-
-def _cbam(channels: int, weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    return dict(
-        reduction=_reduction(channels, weights, 'fc1'),
-        kernel_size=weights['conv.weight'].shape[-1],
-        bias='fc1.bias' in weights,
-        norm='norm.weight' in weights,
-    )
-
-
-def _fca(channels: int, weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    arguments: dict[str, Any] = dict(reduction=_reduction(channels, weights, 'fc1'))
-    filters = weights.get('dct_layer.weight')  # (C, size, size); not in every file
-    if filters is None:
-        return arguments
-    size = filters.shape[-1]
-    for selection in sorted(SELECTIONS, key=lambda name: name != 'top16'):
-        count = int(selection[3:])
-        if channels % count == 0:
-            built = FCA(channels, freq_sel=selection, dct_size=size)
-            planes = torch.einsum('fh,fw->fhw', built.vertical, built.horizontal)
-            if torch.allclose(planes.repeat_interleave(channels // count, 0), filters, atol=1e-5):
-                return dict(**arguments, freq_sel=selection, dct_size=size)
-    raise UserError(
-        f'its DCT filters of {channels} channels and size {size} are those of no freq_sel that FCA '
-        f'has; valid: {", ".join(SELECTIONS)}'
-    )
-
-
-def _sa(channels: int, weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    return dict(groups=channels // (2 * weights['cweight'].shape[1]))
-
-
-def _ca(channels: int, weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    return dict(reduction=_reduction(channels, weights, 'conv1'))
-
-
-def _scsa(channels: int, weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    kernels = [weights[f'smsa.convs.{index}.weight'].shape[-1] for index in range(4)]
-    arguments = dict(group_kernel_sizes=tuple(kernels), qkv_bias='pcsa.q.bias' in weights)
-    if 'pcsa.conv_d.weight' in weights:
-        window = round((weights['pcsa.conv_d.weight'].shape[1] / channels) ** 0.5)
-        arguments.update(down_sample_mode='recombination', window_size=window)
-    return arguments
-
-
-def _spatial(channels: int, weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    arguments = dict(reduction=_reduction(channels, weights, 'fc1'))
-    if 'convs.0.weight' not in weights:
-        grid = weights['conv.weight'].shape[-1] if 'conv.weight' in weights else 1
-        arguments.update(grid=grid)
-    return arguments
-
-
-# Arguments of an attention from its channels and weights; KeyError if they are another's.
-READERS: dict[str, Callable[[int, Mapping[str, Tensor]], dict[str, Any]]] = {
-    'SE': _se,
-    'ECA': _eca,
-    'CBAM': _cbam,
-    'FCA': _fca,
-    'SA': _sa,
-    'CA': _ca,
-    'SCSA': _scsa,
-    'SPSE': _spatial,
-    'RGSE': _spatial,
-}

@@ -5,21 +5,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torch import Tensor, nn
+import torch
+from mmengine.registry import DefaultScope
+from torch import Tensor
 
 import mmattn
-from mmattn.attention import Attention
 from mmattn.backbones.base import AttentionBackbone
+from mmattn.backbones.loading import own_weights
 from mmattn.registry import MODELS
 from mmattn.utils.errors import UserError
-from mmattn.weights.architectures import Architecture, describe_backbone
-from mmattn.weights.attentions import own_name, read_attention
-from mmattn.weights.source import Names, Source, rename_keys
+from mmattn.weights.attentions import block_class, read_attention
+from mmattn.weights.source import CheckpointSource, Parts, split_keys
 from mmattn.weights.sources import SOURCES
 
 COMPUTED = 'computed by the constructor'
 CLASSIFIER = 'classifier (kept by --with-head)'
-# Parts of mmdet's models, whose Res2Net leaves out a pooling.
+# Parts of mmdet's models.
 MMDET = ('neck.', 'rpn_head.', 'roi_head.', 'bbox_head.', 'mask_head.')
 
 
@@ -41,7 +42,7 @@ class Conversion(NamedTuple):
     added: list[str]
 
 
-def find_source(name: str | None, keys: Mapping[str, Any], file: str) -> Source:
+def find_source(name: str | None, keys: Mapping[str, Any], file: str) -> CheckpointSource:
     """The source called ``name``, or the one that the keys look like.
 
     Args:
@@ -52,7 +53,8 @@ def find_source(name: str | None, keys: Mapping[str, Any], file: str) -> Source:
     Raises:
         UserError: If there is no such source, or the keys are not its.
     """
-    likely = next((source for source in SOURCES.values() if source.has_mark(keys)), None)
+    marked = [source for source in SOURCES.values() if source.has_mark(keys)]
+    likely = min(marked, key=lambda source: source.commonness, default=None)
     if name is not None and name not in SOURCES:
         near = difflib.get_close_matches(name, SOURCES, 1, 0.4)
         hint = f' {file} looks like {likely.name}.' if likely else ''
@@ -61,7 +63,7 @@ def find_source(name: str | None, keys: Mapping[str, Any], file: str) -> Source:
         raise UserError(f'unknown source {name!r}; valid: {", ".join(SOURCES)}.{hint}')
     if name is not None:
         source = SOURCES[name]
-        fits = any(each.has_mark(keys) for each in (source, *(SOURCES[n] for n in source.alike)))
+        fits = any(each in marked for each in (source, *(SOURCES[n] for n in source.alike)))
         # An attention that only the likely one has would be lost; SimAM has no keys to miss.
         if fits and set(likely.attention) <= set(source.attention):
             return source
@@ -80,16 +82,16 @@ def find_source(name: str | None, keys: Mapping[str, Any], file: str) -> Source:
     )
 
 
-def convert(
+def convert_checkpoint(
     tensors: Mapping[str, Tensor],
-    source: Source,
+    source: CheckpointSource,
     with_head: bool = False,
     file: str = 'the checkpoint',
 ) -> Conversion:
     """Rename the weights of a published model and check that they fit.
 
     Args:
-        tensors: Key -> weights, see ``files.unwrap``.
+        tensors: Key -> weights, see ``utils.checkpoints.unwrap``.
         source: Where they come from.
         with_head: Keep the classifier, as mmpretrain names it.
         file: Name of the file, for messages and ``meta``.
@@ -97,82 +99,77 @@ def convert(
     Raises:
         UserError: If a key has no place in the backbone, or one of it is missing.
     """
-    names = rename_keys(source, {key: value.shape for key, value in tensors.items()})
     if any('.attn_after_' in key or '.attn_before_' in key for key in tensors):
         raise UserError(
             f'{file} comes from mmattn itself and needs no conversion: '
             f"init_cfg=dict(type='Pretrained', checkpoint={file!r}, prefix='backbone.')"
         )
-    shapes = {new: tensors[key].shape for key, new in names.backbone.items()}
-    architecture = describe_backbone(shapes)
-    _fill_slots(names, architecture)
-    weights = {new: tensors[key] for key, new in names.backbone.items()}
-    config = dict(architecture.config)
-    if 'pool_unstrided' in config and any(key.startswith(MMDET) for key in names.left_out):
-        config['pool_unstrided'] = False
-    if entries := read_attention(source, architecture, weights):
-        config['attention'] = entries[0] if len(entries) == 1 else entries
+    parts = split_keys({key: value.shape for key, value in tensors.items()})
+    names, config = _recognise(parts, source)
     model = MODELS.build(dict(config))
-    _rename_to_own(names, model)
-    weights = {new: tensors[key] for key, new in names.backbone.items()}
+    names = {key: name and _fill_slot(name, model) for key, name in names.items()}
+    given = {key: tensors[parts.prefix + key] for key in names}
+    in_slots = {name: given[key] for key, name in names.items() if name}
+    if entries := read_attention(source, model, in_slots):
+        config['attention'] = entries[0] if len(entries) == 1 else entries
+        model = MODELS.build(dict(config))
+    weights, names = own_weights(model, given, names)
     added = _load(model, weights, source, file)
     state = model.state_dict()
 
-    mapped, left_out = dict(names.backbone), dict(names.left_out)
+    mapped = {parts.prefix + key: name for key, name in names.items() if name}
+    left_out = dict.fromkeys(parts.others, 'not of the backbone')
+    left_out |= {parts.prefix + key: COMPUTED for key, name in names.items() if not name}
     meta: dict[str, Any] = dict(
         source=source.name, converted_from=Path(file).name, mmattn_version=mmattn.__version__
     )
     if not with_head:
-        left_out.update(dict.fromkeys(names.head, CLASSIFIER))
+        left_out |= dict.fromkeys(parts.head, CLASSIFIER)
     else:
-        config, head = _classifier(config, names, tensors, architecture.features, file)
+        config, head = _classifier(config, parts, tensors, model, file)
         state = {**{f'backbone.{key}': value for key, value in state.items()}, **head}
-        mapped = {**{key: f'backbone.{new}' for key, new in mapped.items()}, **names.head}
+        mapped = {**{key: f'backbone.{name}' for key, name in mapped.items()}, **parts.head}
         added = [f'backbone.{key}' for key in added]
     meta.update(model=_plain(config))
     state = {key: value.clone() for key, value in state.items()}
     return Conversion(dict(state_dict=state, meta=meta), config, mapped, left_out, added)
 
 
-def _fill_slots(names: Names, architecture: Architecture) -> None:
+def _recognise(
+    parts: Parts, source: CheckpointSource
+) -> tuple[dict[str, str | None], dict[str, Any]]:
+    """The keys' names in the network whose they are, and its config."""
+    networks = {
+        name: cls
+        for name, cls in MODELS.module_dict.items()
+        # What inherits it is one of the networks that its base tells apart.
+        if issubclass(cls, AttentionBackbone) and 'config_from' in vars(cls)
+    }
+    from_mmdet = any(key.startswith(MMDET) for key in parts.others)
+    with DefaultScope.overwrite_default_scope('mmdet' if from_mmdet else 'mmpretrain'):
+        for cls in networks.values():
+            own = cls.own_names(parts.backbone)
+            names = {key: own.get(key, key) for key in parts.backbone}
+            names = {key: name and source.rename(name) for key, name in names.items()}
+            shapes = {name: parts.backbone[key] for key, name in names.items() if name}
+            if (config := cls.config_from(shapes)) is not None:
+                return names, config
+    raise UserError(
+        f'the keys are those of no backbone that can be told from weights '
+        f'({", ".join(networks)}): {", ".join(list(parts.backbone)[:4])} ...'
+    )
+
+
+def _fill_slot(name: str, backbone: AttentionBackbone) -> str:
     """'attn_outer' -> the position where this backbone's blocks have outer attentions."""
-    for key, name in names.backbone.items():
-        for placement, position in architecture.block.default_positions.items():
-            name = name.replace(f'.attn_{placement}.', f'.attn_{position}.')
-        names.backbone[key] = name
+    for placement, position in block_class(backbone).default_positions.items():
+        name = name.replace(f'.attn_{placement}.', f'.attn_{position}.')
+    return name
 
 
-def _rename_to_own(names: Names, model: AttentionBackbone) -> None:
-    """The names that loading would replace anyway: other toolboxes' and original modules'."""
-    foreign = model.foreign_keys(set(names.backbone.values()))
-    for key, name in list(names.backbone.items()):
-        for old, new in foreign.items():
-            if name.startswith(old):
-                name = new + name[len(old) :]
-                break
-        name = _rename_in(model, name)
-        if name is None:
-            names.left_out[key] = COMPUTED
-            del names.backbone[key]
-        else:
-            names.backbone[key] = name
-
-
-def _rename_in(module: nn.Module, name: str) -> str | None:
-    """Follow ``name`` down the modules and rename what an attention's original called otherwise."""
-    if isinstance(module, Attention):
-        if name in module.dropped_keys:
-            return None
-        name = own_name(type(module), name)
-    head, dot, rest = name.partition('.')
-    child = module._modules.get(head)
-    if child is None or not dot:
-        return name
-    inner = _rename_in(child, rest)
-    return None if inner is None else f'{head}.{inner}'
-
-
-def _load(model: nn.Module, weights: Mapping[str, Tensor], source: Source, file: str) -> list[str]:
+def _load(
+    model: AttentionBackbone, weights: Mapping[str, Tensor], source: CheckpointSource, file: str
+) -> list[str]:
     """Load strictly; returns the keys that were added."""
     own = model.state_dict()
     # Counters of BatchNorm; old checkpoints lack them.
@@ -201,14 +198,21 @@ def _some(keys: list[str], what: str, limit: int = 4) -> str:
 
 
 def _classifier(
-    backbone: dict[str, Any], names: Names, tensors: Mapping[str, Tensor], features: int, file: str
+    backbone: dict[str, Any],
+    parts: Parts,
+    tensors: Mapping[str, Tensor],
+    model: AttentionBackbone,
+    file: str,
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    head = {new: tensors[key].float() for key, new in names.head.items()}
+    head = {name: tensors[key].float() for key, name in parts.head.items()}
     weight = head.get('head.fc.weight')
     if weight is None or 'head.fc.bias' not in head:
         raise UserError(
             f'{file} has no classifier with a weight and a bias; leave out --with-head.'
         )
+    with torch.no_grad():
+        image = torch.zeros(1, backbone.get('in_channels', 3), 64, 64)
+        features = model.eval()(image)[-1].shape[1]
     if weight.shape[1] != features:
         raise UserError(
             f'the classifier of {file} takes {weight.shape[1]} channels, the backbone has '

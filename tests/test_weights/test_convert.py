@@ -11,7 +11,7 @@ from mmengine.registry import DefaultScope
 
 from mmattn.registry import MODELS
 from mmattn.utils.errors import UserError
-from mmattn.weights import Conversion, config_text, convert, find_source, to_bytes
+from mmattn.weights import Conversion, config_text, convert_checkpoint, find_source, to_bytes
 
 HALF = (True, True, True, True, False, False, False)
 OTHER = (False, False, False, False, True, True, True)
@@ -81,7 +81,7 @@ def test_published_models_convert_strictly(empty, name):
     # Told from the keys; named explicitly, it is the same.
     source = find_source(None, tensors, name)
     assert source.name == kind and find_source(kind, tensors, name) is source
-    conversion = convert(tensors, source, file=f'{name}.pth')
+    conversion = convert_checkpoint(tensors, source, file=f'{name}.pth')
     assert conversion.config == config
     # The printed config, not the dict, builds the model that the file has to fit.
     text = config_text(conversion, 'converted.pth')
@@ -113,7 +113,7 @@ def test_outputs_are_those_of_the_published_model(goldens, fill, filled, name):
     stored = np.load(goldens / 'models.npz')
     tensors = filled(name)
     with_head = name != 'scsa_resnet50'
-    conversion = convert(tensors, find_source(None, tensors, name), with_head)
+    conversion = convert_checkpoint(tensors, find_source(None, tensors, name), with_head)
     model_cfg = conversion.config if with_head else dict(**conversion.config, out_indices=range(4))
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         model = (ROOT if with_head else MODELS).build(model_cfg)
@@ -137,7 +137,7 @@ def test_the_written_file_loads_through_init_cfg(tmp_path, filled):
     tensors = filled('mbv2_ca')
     path = tmp_path / 'converted.pth'
     for with_head in (False, True):
-        conversion = convert(tensors, find_source(None, tensors, 'x'), with_head)
+        conversion = convert_checkpoint(tensors, find_source(None, tensors, 'x'), with_head)
         path.write_bytes(to_bytes(conversion.checkpoint))
         cfg = Config.fromstring(config_text(conversion, str(path)), '.py').model
         with DefaultScope.overwrite_default_scope('mmpretrain'):
@@ -155,9 +155,9 @@ def test_the_written_file_loads_through_init_cfg(tmp_path, filled):
 def test_the_head_is_dropped_or_kept(empty):
     tensors = empty('eca_resnet50')
     source = find_source(None, tensors, 'x')
-    dropped = convert(tensors, source)
+    dropped = convert_checkpoint(tensors, source)
     assert set(dropped.left_out) == {'fc.weight', 'fc.bias'}
-    kept = convert(tensors, source, with_head=True)
+    kept = convert_checkpoint(tensors, source, with_head=True)
     assert not kept.left_out
     state = kept.checkpoint['state_dict']
     assert state['head.fc.weight'].shape == (1000, 2048)
@@ -165,7 +165,7 @@ def test_the_head_is_dropped_or_kept(empty):
     assert kept.config['head']['in_channels'] == 2048
     without = {key: value for key, value in tensors.items() if not key.startswith('fc.')}
     with pytest.raises(UserError, match='no classifier.*leave out --with-head'):
-        convert(without, source, with_head=True)
+        convert_checkpoint(without, source, with_head=True)
 
 
 @pytest.mark.usefixtures('quick_build')
@@ -175,7 +175,7 @@ def test_kernel_sizes_are_read_stage_by_stage(empty):
         if '.eca.' in key:
             size = {'1': 3, '2': 5, '3': 5, '4': 7}[key[5]]
             tensors[key] = torch.zeros(1, 1, size)
-    conversion = convert(tensors, find_source('ecanet', tensors, 'x'))
+    conversion = convert_checkpoint(tensors, find_source('ecanet', tensors, 'x'))
     assert conversion.config['attention'] == [
         dict(type='ECA', kernel_size=3, stages=(True, False, False, False)),
         dict(type='ECA', kernel_size=5, stages=(False, True, True, False)),
@@ -183,7 +183,7 @@ def test_kernel_sizes_are_read_stage_by_stage(empty):
     ]
     tensors['layer2.1.eca.conv.weight'] = torch.zeros(1, 1, 9)
     with pytest.raises(UserError, match='differs within stage 2.*kernel_size.: 9'):
-        convert(tensors, find_source('ecanet', tensors, 'x'))
+        convert_checkpoint(tensors, find_source('ecanet', tensors, 'x'))
 
 
 @pytest.mark.usefixtures('quick_build')
@@ -193,7 +193,7 @@ def test_the_form_of_cbam_is_read(empty):
         for key, value in empty('cbam_resnet50').items()
         if not ('.mlp.' in key and key.endswith('bias')) and '.spatial.bn.' not in key
     }
-    conversion = convert(tensors, find_source('cbam', tensors, 'x'))
+    conversion = convert_checkpoint(tensors, find_source('cbam', tensors, 'x'))
     assert conversion.config['attention'] == dict(type='CBAM', bias=False, norm=False)
 
 
@@ -210,12 +210,12 @@ def test_frequencies_are_read_from_the_filters(empty):
             planes = torch.einsum('fh,fw->fhw', fca.vertical, fca.horizontal)
             name = key.replace('fc.0', 'dct_layer')
             tensors[name] = planes.repeat_interleave(channels // 8, 0)
-    conversion = convert(tensors, find_source('fcanet', tensors, 'x'))
+    conversion = convert_checkpoint(tensors, find_source('fcanet', tensors, 'x'))
     assert conversion.config['attention'] == dict(type='FCA', freq_sel='low8')
     assert 'computed' in conversion.left_out['layer1.0.att.dct_layer.weight']
     tensors['layer1.0.att.dct_layer.weight'] += 1
     with pytest.raises(UserError, match='DCT filters.*no freq_sel'):
-        convert(tensors, find_source('fcanet', tensors, 'x'))
+        convert_checkpoint(tensors, find_source('fcanet', tensors, 'x'))
 
 
 @pytest.mark.usefixtures('quick_build')
@@ -237,7 +237,7 @@ def test_what_does_not_fit_is_named(empty, change, message):
     if 'reshape' in change:
         tensors[change['reshape']] = torch.zeros(3)
     with pytest.raises(UserError, match=message):
-        convert(tensors, find_source('ecanet', tensors, 'x'))
+        convert_checkpoint(tensors, find_source('ecanet', tensors, 'x'))
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_what_does_not_fit_is_named(empty, change, message):
         ('fcanet', "does not look like fcanet.*'layer1.0.att.fc.0.weight'.*--source ecanet"),
         # It has no place for the attention, although the rest of its keys are there.
         ('torchvision', 'does not look like torchvision.*--source ecanet'),
-        ('eca', 'unknown source .eca.; valid: ecanet, fcanet.*looks like ecanet'),
+        ('eca', 'unknown source .eca.; valid: cbam, coordatt, ecanet.*looks like ecanet'),
     ],
 )
 def test_a_wrong_source_is_named_with_the_likely_one(empty, given, message):
@@ -255,7 +255,7 @@ def test_a_wrong_source_is_named_with_the_likely_one(empty, given, message):
 
 
 def test_an_unknown_file_is_named():
-    with pytest.raises(UserError, match='looks like no known source.*block.0.w.*valid: ecanet'):
+    with pytest.raises(UserError, match='looks like no known source.*block.0.w.*valid: cbam'):
         find_source(None, {'block.0.w': torch.zeros(1)}, 'odd.pth')
     with pytest.raises(UserError, match='Did you mean torchvision'):
         find_source('torchvison', {'block.0.w': torch.zeros(1)}, 'odd.pth')

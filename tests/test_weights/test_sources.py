@@ -1,13 +1,11 @@
 """Models of the libraries: torchvision and mmpretrain themselves, timm by its key names."""
 
-import importlib
-
 import pytest
 import torch
 from mmengine.registry import DefaultScope
 
 from mmattn.registry import MODELS
-from mmattn.weights import SOURCES, convert, find_source, report_table
+from mmattn.weights import SOURCES, convert_checkpoint, find_source, report_table
 
 IMAGE = (1, 3, 64, 64)
 
@@ -24,7 +22,7 @@ def randomised(model):
 
 def converted(state, source, **options):
     tensors = dict(state)
-    conversion = convert(tensors, find_source(source, tensors, 'x'), **options)
+    conversion = convert_checkpoint(tensors, find_source(source, tensors, 'x'), **options)
     model = MODELS.build(dict(conversion.config)).eval()
     model.load_state_dict(conversion.checkpoint['state_dict'], strict=True)
     return conversion, model
@@ -75,7 +73,7 @@ def test_the_size_is_read(name, config):
     with torch.device('meta'):
         shapes = {k: v.shape for k, v in getattr(models, name)(weights=None).state_dict().items()}
     tensors = {key: torch.zeros(shape) for key, shape in shapes.items()}
-    assert convert(tensors, SOURCES['torchvision']).config == config
+    assert convert_checkpoint(tensors, SOURCES['torchvision']).config == config
 
 
 MMPRETRAIN = [
@@ -136,7 +134,7 @@ def test_mmpretrain_classifiers_give_their_features(stock, channels, config):
     with torch.no_grad():
         actual, expected = model(image)[-1], classifier.backbone(image)[-1]
     torch.testing.assert_close(actual, expected)
-    kept = convert(classifier.state_dict(), SOURCES['mmpretrain'], with_head=True)
+    kept = convert_checkpoint(classifier.state_dict(), SOURCES['mmpretrain'], with_head=True)
     missing, unexpected = classifier.load_state_dict(
         {k: v for k, v in kept.checkpoint['state_dict'].items() if k.startswith('head.')},
         strict=False,
@@ -277,9 +275,46 @@ def test_the_table_counts_every_tensor():
     assert rows['mapped'] == '120' and rows['left out'] == '2' and rows['missing'] == '0'
 
 
-def test_the_command_line_knows_every_source(project_root):
-    path = project_root / 'tools' / 'model_converters' / 'convert_checkpoint.py'
-    spec = importlib.util.spec_from_file_location('convert_checkpoint', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert sorted(module.SOURCES.split()) == sorted(SOURCES)
+def test_of_all_sources_that_fit_one_is_the_least_common(published_keys):
+    """Whatever the order in which their files are found."""
+    deep_stem = {'conv1.0.weight': 0, 'bn1.weight': 0, 'layer1.0.conv1.weight': 0}
+    libraries = {
+        'timm resnet50d': deep_stem,
+        'timm seresnet50': {'conv1.weight': 0, 'layer1.0.se.fc1.weight': 0},
+        'torchvision resnet50': {'conv1.weight': 0},
+        'mmdet resnet50': {'backbone.conv1.weight': 0},
+    }
+    for name, keys in {**published_keys, **libraries}.items():
+        for prefix in ('', 'backbone.'):
+            prefixed = [prefix + key for key in keys]
+            found = sorted(s.commonness for s in SOURCES.values() if s.has_mark(prefixed))
+            assert found.count(found[0]) == 1, (name, prefix)
+    assert find_source(None, deep_stem, 'x').name == 'timm'
+    res2net = deep_stem | {'layer1.0.convs.0.weight': 0}
+    assert find_source(None, res2net, 'x').name == 'res2net'
+
+
+def test_microsofts_swin_transformer():
+    own = MODELS.build(dict(type='SwinTransformer', arch='tiny')).state_dict()
+    state = {'head.weight': torch.zeros(3, 768), 'head.bias': torch.zeros(3)}
+    for name, value in own.items():
+        for ours, theirs in (
+            ('stages.', 'layers.'),
+            ('.w_msa.', '.'),
+            ('ffn.layers.0.0', 'mlp.fc1'),
+            ('ffn.layers.1', 'mlp.fc2'),
+            ('projection', 'proj'),
+            ('norm3.', 'norm.'),
+        ):
+            name = name.replace(ours, theirs)
+        if 'downsample' in name:
+            value = value.unflatten(-1, (-1, 2, 2)).movedim(-3, -1).transpose(-3, -2).flatten(-3)
+        state[name] = value
+    state['layers.0.blocks.1.attn_mask'] = torch.zeros(64, 49, 49)
+    conversion, model = converted(state, None)
+    assert conversion.checkpoint['meta']['source'] == 'swin'
+    assert conversion.config['arch'] in ('t', 'tiny')
+    assert all(torch.equal(value, own[key]) for key, value in model.state_dict().items())
+    assert 'computed' in conversion.left_out['layers.0.blocks.1.attn_mask']
+    kept = convert_checkpoint(state, SOURCES['swin'], with_head=True)
+    assert kept.checkpoint['state_dict']['head.fc.weight'].shape == (3, 768)

@@ -8,13 +8,14 @@ read from the shapes. Nothing is written unless every key of that model is there
 
 import argparse
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
-# The names alone, so that --help needs no torch; tests compare them with the tables.
-SOURCES = (
-    'ecanet fcanet sanet cbam coordatt simam senet scsa rgse spse mmpretrain res2net timm '
-    'torchvision'
-)
+
+def source_names() -> list[str]:
+    """The files of the package's folder: for the names alone nothing heavy is imported."""
+    package = Path(find_spec('mmattn').origin).parent
+    return sorted(path.stem for path in (package / 'weights' / 'sources').glob('[!_]*.py'))
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,7 +28,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--source',
         metavar='NAME',
-        help=f'where it comes from: {", ".join(SOURCES.split())}; default: told from its keys',
+        help=f'where it comes from: {", ".join(source_names())}; default: told from its keys',
     )
     parser.add_argument(
         '--with-head',
@@ -55,7 +56,7 @@ def convert_file(args: argparse.Namespace) -> None:
     weights.refuse_existing(args.dst, args.force)
     loaded = weights.unwrap(weights.read_checkpoint(args.src), args.src)
     source = weights.find_source(args.source, loaded.tensors, str(args.src))
-    conversion = weights.convert(loaded.tensors, source, args.with_head, str(args.src))
+    conversion = weights.convert_checkpoint(loaded.tensors, source, args.with_head, str(args.src))
     if args.with_head and 'dataset_meta' in loaded.meta:
         conversion.checkpoint['meta']['dataset_meta'] = loaded.meta['dataset_meta']
     weights.write_whole(args.dst, weights.to_bytes(conversion.checkpoint))

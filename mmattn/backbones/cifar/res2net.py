@@ -102,14 +102,9 @@ class SERes2NetCIFAR(Res2NetCIFAR):
 
     Args:
         depth: As in :class:`Res2NetCIFAR`.
-        attention: As in :class:`Res2NetCIFAR`; None gives the plain network.
-        options: Any other argument of :class:`Res2NetCIFAR`.
+        options: Any other argument of :class:`Res2NetCIFAR`; ``attention=None`` gives
+            the plain network.
     """
 
-    def __init__(
-        self,
-        depth: int = 29,
-        attention: dict | Sequence[dict] | None = {'type': 'SE'},  # noqa: B006 (only read)
-        **options,
-    ) -> None:
-        super().__init__(depth, attention=attention, **options)
+    def __init__(self, depth: int = 29, **options) -> None:
+        super().__init__(depth, **{'attention': dict(type='SE'), **options})

@@ -10,6 +10,7 @@ mmpretrain's and torchvision's too.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from mmcv.cnn import build_conv_layer, build_norm_layer
 from mmengine.model import constant_init
@@ -22,6 +23,8 @@ from mmattn.backbones.base import (
     check_stage_numbers,
     init_config,
 )
+from mmattn.backbones.loading import Shapes
+from mmattn.backbones.resnet import checkpoints
 from mmattn.backbones.resnet.blocks import BasicBlock, Bottleneck, ResidualBlock
 from mmattn.backbones.slots import parse_attention, parse_plugins
 from mmattn.registry import MODELS
@@ -267,23 +270,13 @@ class ResNet(AttentionBackbone):
         ]
         return nn.Sequential(*layers)
 
-    def foreign_keys(self, names: set[str]) -> dict[str, str]:
-        """mmpretrain's names of the deep stem and of V1d's shortcuts."""
-        keys = {}
-        if self.deep_stem:
-            for index in range(3):
-                keys[f'stem.{index}.conv.'] = f'stem.{3 * index}.'
-                keys[f'stem.{index}.bn.'] = f'stem.{3 * index + 1}.'
-                keys[f'stem.{index}.gn.'] = f'stem.{3 * index + 1}.'
-        if self.avg_down:
-            # It leaves out the pooling of stride 1, so its indices are one less.
-            for layer in self.res_layers:
-                shortcut = f'{layer}.0.downsample.'
-                if shortcut + '0.weight' in names:
-                    keys.update(
-                        {shortcut + '0.': shortcut + '1.', shortcut + '1.': shortcut + '2.'}
-                    )
-        return keys
+    @classmethod
+    def own_names(cls, shapes: Shapes) -> dict[str, str]:
+        return checkpoints.own_names(shapes)
+
+    @classmethod
+    def config_from(cls, shapes: Shapes) -> dict[str, Any] | None:
+        return checkpoints.config_from(shapes, cls.arch_settings)
 
     @property
     def norm1(self) -> nn.Module:

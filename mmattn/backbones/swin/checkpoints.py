@@ -1,36 +1,80 @@
-"""Checkpoints of other Swin Transformers: names, orders and sizes."""
+"""Swin Transformers' checkpoints: other names, the config that fits, orders and sizes."""
 
+import math
+import re
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 from torch.nn import functional as F
 
+from mmattn.backbones.loading import Shapes, blocks_by_stage
+from mmattn.utils.errors import UserError
+
 # Parts of a block's names in microsoft/Swin-Transformer -> mmpretrain's.
 MICROSOFT_PARTS = {
+    'layers.': 'stages.',
     '.attn.': '.attn.w_msa.',
     '.mlp.fc1.': '.ffn.layers.0.0.',
     '.mlp.fc2.': '.ffn.layers.1.',
 }
 
 
-def convert_microsoft(state_dict: dict, prefix: str) -> None:
-    """Turn the stages of microsoft/Swin-Transformer into mmpretrain's, in place.
+def own_names(shapes: Shapes) -> dict[str, str | None]:
+    """Another checkpoint's keys -> ours, see :meth:`AttentionBackbone.own_names`.
+
+    mmdet and mmseg load whole models into this backbone.
+    """
+    names: dict[str, str | None] = {}
+    stages = [re.match(r'(?:backbone\.)?(?:stages|layers)\.(\d+)\.', key) for key in shapes]
+    last = max((int(match[1]) for match in stages if match), default=0)
+    for key in shapes:
+        name = key.removeprefix('backbone.')
+        if is_microsofts(name):
+            for theirs, ours in MICROSOFT_PARTS.items():
+                name = name.replace(theirs, ours)
+            # It follows from the size of the map.
+            name = None if name.endswith('.attn_mask') else name
+        else:
+            name = re.sub(r'^norm\.', f'norm{last}.', name)
+            name = re.sub(r'^patch_embed\.proj\.', 'patch_embed.projection.', name)
+        names[key] = name
+    return names
+
+
+def is_microsofts(key: str) -> bool:
+    """Whether a key is one of the stages of microsoft/Swin-Transformer."""
+    return key.removeprefix('backbone.').startswith('layers.')
+
+
+def config_from(shapes: Shapes, zoo: Mapping[str, dict]) -> dict[str, Any] | None:
+    """The config that fits, see :meth:`AttentionBackbone.config_from`.
 
     Args:
-        state_dict: A checkpoint; without such entries it stays as it is.
-        prefix: What the backbone's keys begin with in it.
+        shapes: Name -> shape.
+        zoo: ``arch_zoo`` of the class.
     """
-    for key in [key for key in state_dict if key.startswith(prefix + 'layers.')]:
-        name = key[len(prefix + 'layers.') :]
-        value = state_dict.pop(key)
-        if name.endswith('.attn_mask'):
-            # It follows from the size of the map.
-            continue
-        if '.downsample.' in name:
-            value = unfold_order(value)
-        for theirs, ours in MICROSOFT_PARTS.items():
-            name = name.replace(theirs, ours)
-        state_dict[f'{prefix}stages.{name}'] = value
+    blocks = blocks_by_stage(shapes, r'(stages\.(\d)\.blocks\.(\d+))\.')
+    if not blocks:
+        return None
+    tables = [shapes[f'{b[0]}.attn.w_msa.relative_position_bias_table'] for b in blocks]
+    arch = dict(
+        embed_dims=shapes['patch_embed.projection.weight'][0],
+        depths=[len(stage) for stage in blocks],
+        num_heads=[heads for _, heads in tables],
+    )
+    name = next((name for name, setting in zoo.items() if setting == arch), None)
+    if name is None:
+        text = ', '.join(f'{key}={value}' for key, value in arch.items())
+        raise UserError(f'a Swin Transformer with {text} is not in mmattn; valid: {", ".join(zoo)}')
+    config: dict[str, Any] = dict(type='mmattn.SwinTransformer', arch=name)
+    window = (math.isqrt(tables[0][0]) + 1) // 2
+    if window != 7:
+        config.update(window_size=window)
+    outputs = tuple(n for n in range(len(blocks)) if f'norm{n}.weight' in shapes)
+    if outputs != (len(blocks) - 1,):
+        config.update(out_indices=outputs)
+    return config
 
 
 def unfold_order(value: Tensor) -> Tensor:
@@ -47,25 +91,23 @@ def unfold_order(value: Tensor) -> Tensor:
     return neighbours.transpose(-1, -2).flatten(-2)
 
 
-def resize_bias_tables(state_dict: dict, prefix: str, own: Mapping[str, Tensor]) -> None:
+def resize_bias_tables(weights: dict[str, Tensor], own: Mapping[str, Tensor]) -> None:
     """Bring relative position biases to the window size of the model, in place.
 
     Args:
-        state_dict: A checkpoint with mmpretrain's names.
-        prefix: What the backbone's keys begin with in it.
+        weights: A checkpoint with our names.
         own: The model's own entries; a table is ((2 M - 1)^2, heads) for windows of
             side M.
     """
     for name, table in own.items():
-        key = prefix + name
-        if not name.endswith('relative_position_bias_table') or key not in state_dict:
+        if not name.endswith('relative_position_bias_table') or name not in weights:
             continue
-        given = state_dict[key]
+        given = weights[name]
         if given.shape[0] == table.shape[0] or given.shape[1:] != table.shape[1:]:
             continue
         old, new = (round(value.shape[0] ** 0.5) for value in (given, table))
         planes = given.T.reshape(1, -1, old, old).float()
         planes = F.interpolate(planes, (new, new), mode='bicubic', align_corners=False)
-        state_dict[key] = planes.flatten(2)[0].T.to(given.dtype).contiguous()
+        weights[name] = planes.flatten(2)[0].T.to(given.dtype).contiguous()
         # The index follows from the window size.
-        state_dict.pop(key.replace('bias_table', 'index'), None)
+        weights.pop(name.replace('bias_table', 'index'), None)

@@ -12,7 +12,8 @@ refused (mmpretrain), absolute position embeddings follow the image's size
 bicubically, as in mmdet (mmpretrain calls a function that SciPy has removed).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch.utils.checkpoint as cp
 from mmpretrain.models.backbones.swin_transformer import SwinBlock as StockBlock
@@ -27,8 +28,9 @@ from mmattn.backbones.base import (
     check_stage_numbers,
     init_config,
 )
+from mmattn.backbones.loading import Shapes
 from mmattn.backbones.slots import AttentionBlock, parse_attention, parse_plugins
-from mmattn.backbones.swin.checkpoints import convert_microsoft, resize_bias_tables
+from mmattn.backbones.swin import checkpoints
 from mmattn.backbones.swin.options import image_size, stage_options, swin_arch
 from mmattn.registry import MODELS
 from mmattn.utils.errors import InvalidValue
@@ -209,6 +211,7 @@ class SwinTransformer(AttentionBackbone, StockSwin):
         slots = dict(
             attention=parse_attention(attention, num_stages, SwinBlock),
             plugins=parse_plugins(plugins, num_stages, SwinBlock),
+            norm_cfg=norm_cfg,
         )
         inner_norm = (norm_cfg if dense else None) or LAYER_NORM
         stem_norm = inner_norm if patch_norm else None
@@ -260,23 +263,31 @@ class SwinTransformer(AttentionBackbone, StockSwin):
         self.freeze_attention = freeze_attention
         self.freeze()
 
-    def foreign_keys(self, names: set[str]) -> dict[str, str]:
-        """Old and foreign names; mmdet and mmseg load whole models into this backbone."""
-        return {
-            'backbone.': '',
-            'norm.': f'norm{len(self.depths) - 1}.',
-            'patch_embed.proj.': 'patch_embed.projection.',
-        }
+    @classmethod
+    def own_names(cls, shapes: Shapes) -> dict[str, str | None]:
+        return checkpoints.own_names(shapes)
 
-    def convert_checkpoint(self, state_dict: dict, prefix: str) -> None:
-        if self.convert_weights:
-            convert_microsoft(state_dict, prefix)
+    @classmethod
+    def config_from(cls, shapes: Shapes) -> dict[str, Any] | None:
+        return checkpoints.config_from(shapes, cls.arch_zoo)
+
+    def adapt_values(self, weights: dict[str, Tensor], names: Mapping[str, str | None]) -> None:
+        for theirs, ours in names.items():
+            if ours is None or not checkpoints.is_microsofts(theirs):
+                continue
+            if not self.convert_weights:
+                raise InvalidValue(
+                    f'the checkpoint does not fit {type(self).__name__} with '
+                    f'convert_weights=False: {theirs!r} is a name of microsoft/Swin-Transformer'
+                )
+            if '.downsample.' in ours:
+                weights[ours] = checkpoints.unfold_order(weights[ours])
         if self.use_abs_pos_embed:
-            self._prepare_abs_pos_embed(state_dict, prefix)
-        resize_bias_tables(state_dict, prefix, self.state_dict())
+            self._prepare_abs_pos_embed(weights, '')
+        checkpoints.resize_bias_tables(weights, self.state_dict())
 
     def _prepare_relative_position_bias_table(self, *_) -> None:
-        """The stock hook; :meth:`convert_checkpoint` does it, with all names replaced."""
+        """The stock hook; :meth:`adapt_values` does it, with all names replaced."""
 
     def frozen_modules(self) -> Iterator[nn.Module]:
         if self.frozen_stages >= 0:

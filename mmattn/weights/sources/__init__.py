@@ -1,40 +1,11 @@
-"""The sources of checkpoints, one table each."""
+"""The sources of checkpoints: one file each, found by itself, whose name is the source's."""
 
-from mmattn.weights.source import Source
-from mmattn.weights.sources import (
-    cbam,
-    coordatt,
-    ecanet,
-    fcanet,
-    mmpretrain,
-    res2net,
-    rgse,
-    sanet,
-    scsa,
-    senet,
-    simam,
-    spse,
-    timm,
-    torchvision,
-)
+from importlib import import_module
+from pathlib import Path
 
-_MODULES = (
-    ecanet,
-    fcanet,
-    sanet,
-    cbam,
-    coordatt,
-    simam,
-    senet,
-    scsa,
-    rgse,
-    spse,
-    mmpretrain,
-    res2net,
-    timm,
-    torchvision,
-)
-# From the most particular keys to the most common ones.
-SOURCES: dict[str, Source] = {module.SOURCE.name: module.SOURCE for module in _MODULES}
+from mmattn.weights.source import CheckpointSource
 
-__all__ = ['SOURCES', 'Source']
+NAMES = sorted(path.stem for path in Path(__file__).parent.glob('[!_]*.py'))
+SOURCES: dict[str, CheckpointSource] = {
+    name: import_module(f'{__name__}.{name}').SOURCE._replace(name=name) for name in NAMES
+}

@@ -1,9 +1,8 @@
 """Jongchan/attention-module: CBAM-ResNet-18 to 101 (arXiv:1807.06521)."""
 
-from mmattn.weights.source import Source
+from mmattn.weights.source import CheckpointSource
 
-SOURCE = Source(
-    name='cbam',
+SOURCE = CheckpointSource(
     origin='Jongchan/attention-module',
     mark=r'\.cbam\.',
     example='layer1.0.cbam.ChannelGate.mlp.1.weight',

@@ -1,13 +1,12 @@
 """houqb/CoordAttention: MobileNetV2 with coordinate attention (arXiv:2103.02907).
 
 Its gates of the rows and columns are called conv2 and conv3; the place in the chain tells the
-slot, see mobilenet_v2.py.
+slot, see backbones/mobilenet_v2.
 """
 
-from mmattn.weights.source import Source
+from mmattn.weights.source import CheckpointSource
 
-SOURCE = Source(
-    name='coordatt',
+SOURCE = CheckpointSource(
     origin='houqb/CoordAttention',
     mark=r'^features\.\d+\.conv\.\d\.conv[123]\.',
     example='features.2.conv.6.conv1.weight',

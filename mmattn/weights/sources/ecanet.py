@@ -1,9 +1,8 @@
 """BangguWu/ECANet: ECA-ResNet-18 to 152 and ECA-MobileNetV2 (arXiv:1910.03151)."""
 
-from mmattn.weights.source import Source
+from mmattn.weights.source import CheckpointSource
 
-SOURCE = Source(
-    name='ecanet',
+SOURCE = CheckpointSource(
     origin='BangguWu/ECANet',
     mark=r'\.eca\.conv\.weight$|^features\.\d+\.conv\.\d\.conv\.weight$',
     example='layer1.0.eca.conv.weight',

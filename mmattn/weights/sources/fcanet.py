@@ -1,9 +1,8 @@
 """cfzd/FcaNet: FcaNet-34 to 152 (arXiv:2012.11879)."""
 
-from mmattn.weights.source import Source
+from mmattn.weights.source import CheckpointSource
 
-SOURCE = Source(
-    name='fcanet',
+SOURCE = CheckpointSource(
     origin='cfzd/FcaNet',
     mark=r'\.att\.(fc\.0|dct_layer)\.',
     example='layer1.0.att.fc.0.weight',

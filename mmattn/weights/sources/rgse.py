@@ -1,6 +1,6 @@
 """megvii-research/RG-SENet_SP-SENet: RGSE-ResNet and -ResNeXt (Pattern Recognition 2022)."""
 
-from mmattn.weights.source import Source
+from mmattn.weights.source import CheckpointSource
 
 # Both nets of the repository name their layers like this.
 RENAMES = {
@@ -10,8 +10,7 @@ RENAMES = {
     r'layer(\d)\.layer\1_block_(\d+)\.(fc_)': r'layer\1.\2.attn_outer.\3',
 }
 
-SOURCE = Source(
-    name='rgse',
+SOURCE = CheckpointSource(
     origin='megvii-research/RG-SENet_SP-SENet',
     mark=r'\.fc_spatial\.fc_spatial\.',
     example='layer1.layer1_block_0.fc_spatial.fc_spatial.weight',

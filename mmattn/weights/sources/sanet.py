@@ -1,9 +1,8 @@
 """wofmanaf/SA-Net: SA-ResNet-50 and 101 (arXiv:2102.00240)."""
 
-from mmattn.weights.source import Source
+from mmattn.weights.source import CheckpointSource
 
-SOURCE = Source(
-    name='sanet',
+SOURCE = CheckpointSource(
     origin='wofmanaf/SA-Net',
     mark=r'\.sa\.cweight$',
     example='layer1.0.sa.cweight',

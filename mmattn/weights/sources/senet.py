@@ -1,9 +1,8 @@
 """SE-ResNet without biases, of ZjjConan/SimAM and moskomule/senet.pytorch (arXiv:1709.01507)."""
 
-from mmattn.weights.source import Source
+from mmattn.weights.source import CheckpointSource
 
-SOURCE = Source(
-    name='senet',
+SOURCE = CheckpointSource(
     origin='ZjjConan/SimAM (SE-ResNet), moskomule/senet.pytorch',
     mark=r'\.bn[23]\.1\.fc\.0\.weight$|\.se\.fc\.0\.weight$|^features\.\d+\.conv\.\d\.fc\.0\.weight$',
     example='layer1.0.bn3.1.fc.0.weight',

@@ -4,10 +4,9 @@ SimAM has no parameters: its place shows in the numbers of the chain it sits in,
 lambda nowhere. The published ImageNet models were trained with --attention_param 0.1.
 """
 
-from mmattn.weights.source import Source
+from mmattn.weights.source import CheckpointSource
 
-SOURCE = Source(
-    name='simam',
+SOURCE = CheckpointSource(
     origin='ZjjConan/SimAM',
     mark=r'^(backbone\.)?layer\d\.\d+\.conv2\.0\.weight$|^features\.\d+\.conv\.\d\.2\.weight$',
     example='layer1.0.conv2.0.weight',

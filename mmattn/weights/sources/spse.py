@@ -1,10 +1,9 @@
 """megvii-research/RG-SENet_SP-SENet: SPSE-ResNet and -ResNeXt (Pattern Recognition 2022)."""
 
-from mmattn.weights.source import Source
+from mmattn.weights.source import CheckpointSource
 from mmattn.weights.sources.rgse import RENAMES
 
-SOURCE = Source(
-    name='spse',
+SOURCE = CheckpointSource(
     origin='megvii-research/RG-SENet_SP-SENet',
     mark=r'\.fc_spatial1\.',
     example='layer1.layer1_block_0.fc_spatial1.weight',

@@ -4,10 +4,9 @@ Same layers and names as torchvision's but for the attention, which is called se
 it is, and MobileNetV2, whose names are those of its EfficientNet.
 """
 
-from mmattn.weights.source import Source
+from mmattn.weights.source import CheckpointSource
 
-SOURCE = Source(
-    name='timm',
+SOURCE = CheckpointSource(
     origin='timm (huggingface/pytorch-image-models)',
     mark=r'\.se\.(conv|fc1)\.weight$|^conv_stem\.weight$|^conv1\.0\.weight$',
     example='layer1.0.se.fc1.weight',
@@ -15,4 +14,5 @@ SOURCE = Source(
     attention=('SE', 'ECA'),
     note='no shape tells anti-aliasing (resnetaa, resnetblur) or another activation than ReLU',
     alike=('torchvision', 'res2net'),
+    commonness=3,
 )

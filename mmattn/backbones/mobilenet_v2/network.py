@@ -10,6 +10,7 @@ Deviations from the stock classes: a frozen stem keeps its BatchNorm statistics
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch.utils.checkpoint as cp
 from mmpretrain.models.backbones.mobilenet_v2 import InvertedResidual as StockBlock
@@ -23,13 +24,13 @@ from mmattn.backbones.base import (
     check_stage_numbers,
     init_config,
 )
+from mmattn.backbones.loading import Shapes
+from mmattn.backbones.mobilenet_v2 import checkpoints
 from mmattn.backbones.slots import AttentionBlock, parse_attention, parse_plugins
 from mmattn.registry import MODELS
 from mmattn.utils.errors import InvalidValue
 
 BATCH_NORM, RELU6 = dict(type='BN'), dict(type='ReLU6')
-# Size of each stage's features: 0 for a quarter of the image's (or more), 1 for an eighth, ...
-LEVELS = (0, 0, 1, 2, 2, 3, 3)
 OUT_INDICES = {'mmpretrain': (7,), 'mmdet': (1, 2, 4, 7), 'mmseg': (1, 2, 4, 6)}
 
 
@@ -50,6 +51,12 @@ class InvertedResidual(AttentionBlock, StockBlock):
         project = self.conv[-1]
         channels = dict.fromkeys(self.positions, project.in_channels)
         return {**channels, 'after_project': project.out_channels}
+
+    def norm_after(self, position: str) -> nn.Module | None:
+        depthwise = self.conv[-2]
+        if position == 'before_depthwise_norm' and depthwise.with_norm:
+            return depthwise.norm
+        return None
 
     def forward(self, x: Tensor) -> Tensor:
         def inner(x: Tensor) -> Tensor:
@@ -116,6 +123,8 @@ class MobileNetV2(AttentionBackbone, StockMobileNetV2):
         ValueError: If an argument does not fit the network.
     """
 
+    levels = (0, 0, 1, 2, 2, 3, 3)
+
     def __init__(
         self,
         widen_factor: float = 1.0,
@@ -136,7 +145,7 @@ class MobileNetV2(AttentionBackbone, StockMobileNetV2):
     ) -> None:
         toolbox = active_toolbox()
         out_indices = OUT_INDICES[toolbox] if out_indices is None else tuple(out_indices)
-        num_stages = len(LEVELS)
+        num_stages = len(self.levels)
         check_stage_numbers('out_indices', out_indices, 0, num_stages)
         check_stage_numbers('frozen_stages', (frozen_stages,), -1, num_stages)
         for name, values in dict(strides=strides, dilations=dilations).items():
@@ -147,6 +156,7 @@ class MobileNetV2(AttentionBackbone, StockMobileNetV2):
         slots = dict(
             attention=parse_attention(attention, num_stages, InvertedResidual),
             plugins=parse_plugins(plugins, num_stages, InvertedResidual),
+            norm_cfg=norm_cfg,
         )
         self.arch_settings = [
             [*setting[:3], stride]
@@ -173,32 +183,17 @@ class MobileNetV2(AttentionBackbone, StockMobileNetV2):
                 depthwise = blocks[0].conv[-2].conv
                 depthwise.dilation = depthwise.padding = (dilations[stage],) * 2
             for block in blocks:
-                InvertedResidual.adopt(block, stage=stage, level=LEVELS[stage], **slots)
+                InvertedResidual.adopt(block, stage=stage, level=self.levels[stage], **slots)
         self.freeze_attention = freeze_attention
         self.freeze()
 
-    def foreign_keys(self, names: set[str]) -> dict[str, str]:
-        """mmdet's names of the three convolutions of a block, and torchvision's."""
-        keys = {}
-        number = 0
-        for stage in range(len(LEVELS)):
-            layer = f'layer{stage + 1}'
-            for index, block in enumerate(getattr(self, layer)):
-                number += 1
-                theirs, ours = f'features.{number}.conv.', f'{layer}.{index}.conv.'
-                # The first stage does not expand.
-                parts = ('expand_conv', 'depthwise_conv', 'linear_conv')[-len(block.conv) :]
-                for part, name in enumerate(parts):
-                    keys[f'{layer}.{index}.{name}.'] = f'{ours}{part}.'
-                    if name == 'linear_conv':
-                        keys[f'{theirs}{part}.'] = f'{ours}{part}.conv.'
-                        keys[f'{theirs}{part + 1}.'] = f'{ours}{part}.bn.'
-                    else:
-                        keys[f'{theirs}{part}.0.'] = f'{ours}{part}.conv.'
-                        keys[f'{theirs}{part}.1.'] = f'{ours}{part}.bn.'
-        for theirs, ours in (('features.0.', 'conv1.'), (f'features.{number + 1}.', 'conv2.')):
-            keys.update({f'{theirs}0.': f'{ours}conv.', f'{theirs}1.': f'{ours}bn.'})
-        return keys
+    @classmethod
+    def own_names(cls, shapes: Shapes) -> dict[str, str]:
+        return checkpoints.own_names(shapes)
+
+    @classmethod
+    def config_from(cls, shapes: Shapes) -> dict[str, Any] | None:
+        return checkpoints.config_from(shapes)
 
     def frozen_modules(self) -> Iterator[nn.Module]:
         if self.frozen_stages >= 0:
