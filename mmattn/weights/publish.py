@@ -13,6 +13,7 @@ from mmattn.utils.checkpoints import (
     plain,
     read_checkpoint,
     to_bytes,
+    to_safetensors,
 )
 from mmattn.utils.errors import UserError
 from mmattn.utils.files import refuse_existing, write_whole
@@ -21,6 +22,7 @@ from mmattn.utils.files import refuse_existing, write_whole
 KEPT = ('state_dict', 'meta')
 RUN_ONLY = ('hook_msgs', 'experiment_name', 'time', 'seed')
 HASH_DIGITS = 8
+FORMATS = {'pth': to_bytes, 'safetensors': to_safetensors}
 
 
 class Published(NamedTuple):
@@ -38,7 +40,7 @@ class Published(NamedTuple):
     removed: list[str]
 
 
-def publish(src: Path, dst: Path, force: bool = False) -> Published:
+def publish(src: Path, dst: Path, force: bool = False, kind: str | None = None) -> Published:
     """Write the weights of a training checkpoint to ``dst`` with a hash in its name.
 
     The name gets the first 8 digits of the file's SHA-256 before its ending, as OpenMMLab's
@@ -46,8 +48,10 @@ def publish(src: Path, dst: Path, force: bool = False) -> Published:
 
     Args:
         src: Checkpoint that mmengine's Runner saved, or a bare state_dict.
-        dst: Name without the hash, .pth; a hash it has already is replaced.
+        dst: Name without the hash, .pth or .safetensors; a hash it has already is replaced.
         force: Overwrite a file of the same name.
+        kind: 'pth' or 'safetensors' (``meta`` as JSON in its metadata); default: by the
+            ending of ``dst``, 'pth' for all others.
 
     Raises:
         UserError: If ``src`` is no checkpoint, or the file exists already.
@@ -64,12 +68,12 @@ def publish(src: Path, dst: Path, force: bool = False) -> Published:
     removed = [key for key in data if key not in KEPT]
     removed += [f'meta.{key}' for key in meta if key in RUN_ONLY or isinstance(meta[key], Foreign)]
     kept = {key: plain(value) for key, value in meta.items() if f'meta.{key}' not in removed}
-    content = to_bytes(dict(state_dict=_bare(weights), meta=kept))
+    ending = dst.suffix[1:]
+    kind = kind or (ending if ending in FORMATS else 'pth')
+    content = FORMATS[kind](dict(state_dict=_bare(weights), meta=kept))
     digest = hashlib.sha256(content).hexdigest()[:HASH_DIGITS]
-    stem = re.sub(
-        rf'-[0-9a-f]{{{HASH_DIGITS}}}$', '', dst.stem if dst.suffix == '.pth' else dst.name
-    )
-    path = dst.with_name(f'{stem}-{digest}.pth')
+    stem = re.sub(rf'-[0-9a-f]{{{HASH_DIGITS}}}$', '', dst.stem if ending in FORMATS else dst.name)
+    path = dst.with_name(f'{stem}-{digest}.{kind}')
     refuse_existing(path, force)
     write_whole(path, content)
     return Published(path, src.stat().st_size, len(content), removed)

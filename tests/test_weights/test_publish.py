@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 
+from mmattn.utils.checkpoints import read_checkpoint, unwrap
 from mmattn.utils.errors import UserError
 from mmattn.weights.publish import publish
 
@@ -69,6 +70,29 @@ def test_the_name_is_the_hash_of_the_file(trained, tmp_path):
     assert publish(trained, tmp_path / 'model.pth', force=True).path == done.path
 
 
+def test_safetensors_hold_the_same(trained, tmp_path):
+    done = publish(trained, tmp_path / 'model.safetensors')
+    digest = hashlib.sha256(done.path.read_bytes()).hexdigest()[:8]
+    assert done.path.name == f'model-{digest}.safetensors'
+    found = unwrap(read_checkpoint(done.path), done.path)
+    pth = torch.load(publish(trained, tmp_path / 'model.pth').path, weights_only=True)
+    assert found.tensors.keys() == pth['state_dict'].keys()
+    assert all(torch.equal(v, pth['state_dict'][k]) for k, v in found.tensors.items())
+    # JSON has lists only.
+    assert found.meta == dict(
+        epoch=12, cfg='model = dict()', dataset_meta=dict(classes=['a', 'b'], palette=[[1, 2, 3]])
+    )
+    # The same weights have the same name, a checkpoint that is published again too.
+    for name in ('model', 'model-00000000.pth', 'model.safetensors'):
+        again = publish(done.path, tmp_path / 'again' / name, True, 'safetensors')
+        assert again.path.name == done.path.name
+    # channels_last, which the format has not, keeps its values.
+    weight = torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)
+    torch.save(dict(w=weight), tmp_path / 'raw.pth')
+    path = publish(tmp_path / 'raw.pth', tmp_path / 'raw.safetensors').path
+    assert torch.equal(unwrap(read_checkpoint(path), path).tensors['w'], weight)
+
+
 def test_a_view_is_saved_without_what_it_views(tmp_path):
     path = tmp_path / 'raw.pth'
     torch.save({'w': torch.randn(1000, 1000)[0]}, path)
@@ -92,3 +116,6 @@ def test_the_command_prints_the_sizes(trained, tmp_path, tool, monkeypatch, caps
     assert 'MiB before' in out and 'MiB after' in out and 'left out: optimizer' in out
     assert tool('publish', trained, tmp_path / 'model.pth', monkeypatch=monkeypatch) == 2
     assert 'exists already' in capsys.readouterr().err
+    words = ('publish', trained, tmp_path / 'model.pth', '--format', 'safetensors')
+    assert tool(*words, monkeypatch=monkeypatch) == 0
+    assert '.safetensors' in capsys.readouterr().out

@@ -1,7 +1,8 @@
 #!/usr/bin/env python
 """Make a training checkpoint publishable: no optimizer or hook state, a hash in its name.
 
-Writes STEM-HASH.pth beside DST, where HASH are the first 8 digits of the file's SHA-256.
+Writes STEM-HASH.pth, or .safetensors, in DST's folder, where HASH are the first 8 digits of
+the file's SHA-256.
 """
 
 import argparse
@@ -15,7 +16,12 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('src', type=Path, metavar='SRC', help='checkpoint of a training run')
-    parser.add_argument('dst', type=Path, metavar='DST', help='name to publish under, .pth')
+    parser.add_argument('dst', type=Path, metavar='DST', help='name to publish under')
+    parser.add_argument(
+        '--format',
+        choices=['pth', 'safetensors'],
+        help='default: by the ending of DST, pth unless it is .safetensors',
+    )
     parser.add_argument('--force', action='store_true', help='overwrite a file of the same name')
     return parser.parse_args()
 
@@ -31,7 +37,7 @@ def main() -> int:
 def publish_file(args: argparse.Namespace) -> None:
     from mmattn.weights.publish import publish
 
-    done = publish(args.src, args.dst, args.force)
+    done = publish(args.src, args.dst, args.force, args.format)
     print(f'left out: {", ".join(done.removed) or "nothing"}')
     print(f'size: {done.before / 2**20:,.1f} MiB before, {done.after / 2**20:,.1f} MiB after')
     print(f'written: {done.path}')
