@@ -1,4 +1,4 @@
-"""Looking for the data before a model is built."""
+"""Looking at the data before a model is built: is it there, can it be read, does it fit?"""
 
 import os.path as osp
 from collections.abc import Iterator, Sequence
@@ -7,11 +7,11 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmattn.data_guide import guide_of_dataset
+from mmattn.datasets.guides import guide_of_reader
+from mmattn.datasets.layouts import paths_of
+from mmattn.engine.class_check import check_classes
 from mmattn.utils.errors import UserError
 from mmattn.utils.walk import iter_datasets, type_name
-
-CIFAR_FOLDERS = {'CIFAR10': 'cifar-10-batches-py', 'CIFAR100': 'cifar-100-python'}
 
 
 @dataclass(frozen=True)
@@ -24,67 +24,52 @@ class Missing:
     dataset: str
 
 
-def check_data(cfg: Config, loaders: Sequence[str] = ('train', 'val')) -> None:
-    """Raise unless everything the config's loaders and evaluators read exists.
+def check_data(cfg: Config, loaders: Sequence[str] = ('train', 'val')) -> list[str]:
+    """Raise unless what the config's loaders and evaluators read is there and fits the config.
 
     Args:
         cfg: Config to check; it is not changed.
         loaders: Which of 'train', 'val' and 'test' the run will use.
 
+    Returns:
+        Notes on what is odd about the data.
+
     Raises:
         UserError: Names every missing path, what was expected there, the layout
-            of the data set and where to get it, ``--data-root`` and ``--demo``.
+            of the data set and where to get it, ``--data-root`` and ``--demo``;
+            or the annotation file that cannot be read; or class names and numbers
+            that do not fit, see :func:`check_classes`.
     """
     missing: list[Missing] = []
+    local: list[dict] = []
     for loader in loaders:
         dataloader = cfg.get(f'{loader}_dataloader')
         if not dataloader:
             continue
         datasets = list(iter_datasets(dataloader.get('dataset')))
-        for dataset in datasets:
+        for dataset in filter(_is_local, datasets):
+            local.append(dataset)
             missing += _missing_of_dataset(dataset, f'{loader}_dataloader')
         kind = type_name(datasets[0]) if datasets else ''
         missing += _missing_of_evaluator(cfg.get(f'{loader}_evaluator'), loader, kind)
     if missing:
-        raise UserError(_message(cfg, missing))
+        raise UserError(_message(missing))
+    return check_classes(cfg, local)
 
 
-def _missing_of_dataset(dataset: dict, wanted_by: str) -> list[Missing]:
-    kind = type_name(dataset)
+def _is_local(dataset: dict) -> bool:
     backend = dataset.get('backend_args') or dataset.get('file_client_args') or {}
     if backend.get('backend', 'local') not in ('local', 'disk'):
-        return []
-    found = []
-    for path, expected in _needs(kind, dataset):
+        return False
+    return not any('://' in path for path, _ in paths_of(dataset, type_name(dataset)))
+
+
+def _missing_of_dataset(dataset: dict, wanted_by: str) -> Iterator[Missing]:
+    kind = type_name(dataset)
+    for path, expected in paths_of(dataset, kind):
         problem = _problem(path, expected)
         if problem:
-            found.append(Missing(path, problem, wanted_by, kind))
-    return found
-
-
-def _needs(kind: str, dataset: dict) -> Iterator[tuple[str, str]]:
-    """Yield (path, 'file' or 'folder') for what a dataset reads."""
-    root = dataset.get('data_root') or ''
-    prefix = dataset.get('data_prefix')
-    if kind in CIFAR_FOLDERS:
-        # Only a config that asks for it by name is left to download by itself.
-        if dataset.get('download') is not True:
-            yield osp.join(root, prefix or '', CIFAR_FOLDERS[kind]), 'folder'
-        return
-    if kind == 'ImageNet' and not prefix:
-        prefix = dataset.get('split', '')
-    if dataset.get('ann_file'):
-        yield osp.join(root, dataset['ann_file']), 'file'
-    if kind.startswith(('VOC', 'XML')):
-        # the dataset class joins these names to sub_data_root
-        sub_root = prefix.get('sub_data_root', '') if isinstance(prefix, dict) else prefix or ''
-        yield osp.join(root, sub_root, dataset.get('ann_subdir', 'Annotations')), 'folder'
-        yield osp.join(root, sub_root, dataset.get('img_subdir', 'JPEGImages')), 'folder'
-        return
-    prefixes = prefix.values() if isinstance(prefix, dict) else [prefix or '']
-    for folder in prefixes:
-        if isinstance(folder, str) and osp.join(root, folder):
-            yield osp.join(root, folder), 'folder'
+            yield Missing(path, problem, wanted_by, kind)
 
 
 def _problem(path: str, expected: str) -> str | None:
@@ -109,7 +94,7 @@ def _missing_of_evaluator(evaluator: Any, loader: str, dataset: str) -> Iterator
                 yield Missing(path, problem, f'{loader}_evaluator', dataset)
 
 
-def _message(cfg: Config, missing: list[Missing]) -> str:
+def _message(missing: list[Missing]) -> str:
     lines = ['data that the config needs is missing:']
     grouped: dict[tuple[str, str], list[str]] = {}
     for item in missing:
@@ -120,7 +105,7 @@ def _message(cfg: Config, missing: list[Missing]) -> str:
         lines.append(f'  {path}  ({expected}; {", ".join(users)})')
         if not osp.isabs(path):
             lines[-1] += f'  looked for in {osp.abspath(path)}'
-    guides = list(dict.fromkeys(filter(None, (guide_of_dataset(m.dataset) for m in missing))))
+    guides = list(dict.fromkeys(filter(None, (guide_of_reader(m.dataset) for m in missing))))
     if guides:
         lines.append('The usual layout, and where the data comes from:')
     for guide in guides:

@@ -54,7 +54,10 @@ def voc_tree():
 
 @pytest.fixture
 def run_converter(project_root, monkeypatch):
-    """Runs tools/dataset_converters/NAME_to_coco.py in this process; skips without tools/."""
+    """Runs tools/dataset_converters/NAME_to_coco.py in this process; gives its exit status.
+
+    Skips without tools/.
+    """
     folder = project_root / 'tools' / 'dataset_converters'
     if not folder.is_dir():
         pytest.skip('tools/ is not beside the tests')
@@ -62,6 +65,10 @@ def run_converter(project_root, monkeypatch):
     def run(name, *args):
         tool = folder / f'{name}_to_coco.py'
         monkeypatch.setattr(sys, 'argv', [str(tool), *map(str, args)])
-        runpy.run_path(str(tool), run_name='__main__')
+        # As for a script, which the wrappers rely on.
+        monkeypatch.syspath_prepend(folder)
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(str(tool), run_name='__main__')
+        return end.value.code
 
     return run

@@ -1,9 +1,13 @@
 """ExDark's bbGt files and its list of splits as COCO."""
 
+import re
+
 import pytest
 from PIL import Image
 
-from mmattn.datasets.converters import ExDarkSource, boxes, convert, exdark, images
+from mmattn.datasets import boxes, images
+from mmattn.datasets.exdark import converter as exdark
+from mmattn.datasets.exdark.converter import ExDarkConverter
 from mmattn.utils.errors import UserError
 
 HEADER = '% bbGt version=3'
@@ -41,7 +45,7 @@ def test_coco_fields_and_splits(write_tree):
             'b.png': ('b.png', [HEADER, BOX], 3),
         }
     )
-    results, _, _ = convert(ExDarkSource(root))
+    results, _, _ = ExDarkConverter(root).to_coco()
     assert list(results) == ['train', 'test']
     train = results['train']
     assert train['images'] == [
@@ -67,7 +71,7 @@ def test_every_oddity_is_kept_or_counted(write_tree):
         '',
     ]
     root = write_tree({'a.jpg': ('a.jpg', lines, 1)})
-    results, tallies, _ = convert(ExDarkSource(root))
+    results, tallies, _ = ExDarkConverter(root).to_coco()
     tally = tallies['train']
     assert [each['bbox'] for each in results['train']['annotations']] == [
         [10.5, 20.5, 30, 40],
@@ -96,7 +100,7 @@ def test_suffixes_in_any_case_and_missing_files(write_tree):
     )
     Image.new('RGB', (9, 9)).save(root / 'ExDark' / 'Bicycle' / 'unlisted.jpg')
     (root / 'ExDark' / 'Bicycle' / '._a.jpg').write_bytes(b'left by a Mac')
-    results, tallies, notes = convert(ExDarkSource(root))
+    results, tallies, notes = ExDarkConverter(root).to_coco()
     tally = tallies['train']
     assert [image['file_name'] for image in results['train']['images']] == [
         'ExDark/Bicycle/a.jpg',
@@ -117,7 +121,7 @@ def test_a_name_listed_twice_is_used_once(write_tree):
     root = write_tree({'a.jpg': ('a.jpg', [HEADER, BOX], 1)})
     path = root / 'imageclasslist.txt'
     path.write_text(path.read_text() + '\na.jpg 1 2 1 1\na.jpg 1 2 1 2\n')
-    results, tallies, notes = convert(ExDarkSource(root))
+    results, tallies, notes = ExDarkConverter(root).to_coco()
     assert len(results['train']['images']) == 1
     assert tallies['train'].remarks == {boxes.LISTED_TWICE: 1}
     assert '1 images are in train as well as in val, such as ExDark/Bicycle/a.jpg' in notes
@@ -133,7 +137,7 @@ def test_a_malformed_list_is_refused_by_line(tmp_path, line):
 
 def test_a_missing_list_is_named(tmp_path):
     with pytest.raises(UserError, match=r'imageclasslist\.txt does not exist'):
-        ExDarkSource(tmp_path)
+        ExDarkConverter(tmp_path)
 
 
 def test_the_real_list(shared_dir):
@@ -147,21 +151,21 @@ def test_the_real_list(shared_dir):
 
 
 def test_the_real_list_without_images_drops_all_of_them_by_name(shared_dir):
-    source = ExDarkSource(shared_dir / 'data' / 'exdark')
+    source = ExDarkConverter(shared_dir / 'data' / 'exdark')
     for split, number in (('train', 3000), ('val', 1800), ('test', 2563)):
         records = source.records(split)
         assert len(records) == number
         assert {record.problem for record in records} == {images.NO_IMAGE}
     with pytest.raises(UserError, match=r"split 'train' \(image missing: 3000\)"):
-        convert(source)
+        source.to_coco()
 
 
 def test_command(write_tree, run_converter, capsys):
     root = write_tree({'a.jpg': ('a.jpg', [HEADER, BOX, 'Cup 1 2 0 3 0 0 0 0 0 0 0'], 1)})
-    run_converter('exdark', root, '--check', 1)
+    assert run_converter('exdark', root, '--check', 1) == 0
     written = sorted(path.name for path in (root / 'coco').iterdir())
     assert written == ['train.json', 'train_check.png']
     assert 'zero or negative area' in capsys.readouterr().out
-    with pytest.raises(SystemExit, match=r'train\.json.* exists already; --force'):
-        run_converter('exdark', root)
+    assert run_converter('exdark', root) == 2
+    assert re.search(r'train\.json.* exists already; --force', capsys.readouterr().err)
     run_converter('exdark', root, '--force')

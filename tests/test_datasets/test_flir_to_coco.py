@@ -1,11 +1,14 @@
 """FLIR ADAS v2's json files, cleaned."""
 
 import json
+import re
 
 import pytest
 from PIL import Image
 
-from mmattn.datasets.converters import FLIRSource, boxes, convert, flir, images
+from mmattn.datasets import boxes, images
+from mmattn.datasets.flir import converter as flir
+from mmattn.datasets.flir.converter import FLIRConverter
 from mmattn.utils.errors import UserError
 
 # As in the original, most of the names have no box.
@@ -43,7 +46,7 @@ def box(category, bbox, image=0, **more):
 
 def test_used_categories_are_told_by_name(write_split):
     root = write_split([box(1, [10, 20, 30, 40]), box(79, [0, 0, 5, 5], iscrowd=1)])
-    results, _, notes = convert(FLIRSource(root))
+    results, _, notes = FLIRConverter(root).to_coco()
     data = results['thermal_train']
     assert [image['file_name'] for image in data['images']] == ['images_thermal_train/data/a.jpg']
     assert [category['name'] for category in data['categories']] == list(flir.CLASSES)
@@ -69,7 +72,7 @@ def test_every_oddity_is_kept_or_counted(write_split):
     ]
     root = write_split(annotations, names=('data/a.jpg', 'data/gone.jpg'))
     (root / 'images_thermal_train' / 'data' / 'gone.jpg').unlink()
-    results, tallies, _ = convert(FLIRSource(root))
+    results, tallies, _ = FLIRConverter(root).to_coco()
     tally = tallies['thermal_train']
     assert [each['bbox'] for each in results['thermal_train']['annotations']] == [
         [10.5, 20, 30, 40],
@@ -89,7 +92,7 @@ def test_every_oddity_is_kept_or_counted(write_split):
 def test_a_wrong_size_gives_way_to_the_images(write_split):
     listed = [{'id': 0, 'file_name': 'data/a.jpg', 'width': 640, 'height': 512}]
     root = write_split([box(1, [90, 70, 30, 30])], images=listed)
-    results, tallies, _ = convert(FLIRSource(root))
+    results, tallies, _ = FLIRConverter(root).to_coco()
     assert results['thermal_train']['annotations'][0]['bbox'] == [90, 70, 10, 10]
     assert tallies['thermal_train'].remarks == {images.OTHER_SIZE: 1, boxes.CLIPPED: 1}
 
@@ -97,38 +100,38 @@ def test_a_wrong_size_gives_way_to_the_images(write_split):
 def test_splits_are_the_folders_that_are_there(write_split):
     write_split([box(1, [10, 20, 30, 40])])
     root = write_split([box(1, [10, 20, 30, 40])], folder='video_thermal_test')
-    assert FLIRSource(root).splits() == ['thermal_train', 'thermal_test']
-    assert FLIRSource(root).choose_splits(['thermal_test']) == ['thermal_test']
+    assert FLIRConverter(root).splits() == ['thermal_train', 'thermal_test']
+    assert FLIRConverter(root).choose_splits(['thermal_test']) == ['thermal_test']
 
 
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        ({'images': None}, "no list 'images'"),
+        ({'images': None}, "'images' is None"),
         ({'images': [{'id': 1}]}, 'every image needs a file_name'),
         ({'images': [{'id': 1, 'file_name': 'data/a.jpg'}] * 2}, 'an id of its own'),
     ],
 )
 def test_another_json_is_refused(write_split, changes, message):
     with pytest.raises(UserError, match=rf'coco\.json: .*{message}'):
-        convert(FLIRSource(write_split([], **changes)))
+        FLIRConverter(write_split([], **changes)).to_coco()
 
 
 def test_another_tree_is_refused(tmp_path, write_split):
     with pytest.raises(UserError, match=r'expected images_thermal_train/coco\.json'):
-        FLIRSource(tmp_path)
+        FLIRConverter(tmp_path)
     root = write_split([])
     (root / 'images_thermal_train' / 'coco.json').write_text('{')
     with pytest.raises(UserError, match=r'coco\.json: not json'):
-        convert(FLIRSource(root))
+        FLIRConverter(root).to_coco()
 
 
 def test_command(write_split, run_converter, capsys):
     root = write_split([box(1, [10, 20, 30, 40]), box(1, [1, 2, 0, 3])])
-    run_converter('flir', root, '--check', 1)
+    assert run_converter('flir', root, '--check', 1) == 0
     written = sorted(path.name for path in (root / 'coco').iterdir())
     assert written == ['thermal_train.json', 'thermal_train_check.png']
     assert 'zero or negative area' in capsys.readouterr().out
-    with pytest.raises(SystemExit, match=r'thermal_train\.json.* exists already; --force'):
-        run_converter('flir', root)
+    assert run_converter('flir', root) == 2
+    assert re.search(r'thermal_train\.json.* exists already; --force', capsys.readouterr().err)
     run_converter('flir', root, '--force')

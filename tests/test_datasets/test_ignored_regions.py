@@ -12,8 +12,9 @@ from mmengine.registry import DATASETS, DefaultScope
 from PIL import Image
 
 import mmattn  # noqa: F401
-from mmattn.datasets.converters import VisDroneSource, convert, write_json
-from mmattn.datasets.ignored_regions import coverage
+from mmattn.datasets.coco_json import write_json
+from mmattn.datasets.visdrone.converter import VisDroneConverter
+from mmattn.datasets.visdrone.ignored_regions import coverage
 
 CONFIG = Path(__file__).resolve().parents[2] / 'configs' / 'faster_rcnn_r50_scsa_1x_visdrone.py'
 
@@ -74,7 +75,7 @@ def config(shipped, tmp_path):
             (folder / kind).mkdir(parents=True, exist_ok=True)
         Image.new('RGB', (256, 256)).save(folder / 'images' / f'{name}.jpg')
         (folder / 'annotations' / f'{name}.txt').write_text(text)
-    results, _, _ = convert(VisDroneSource(tmp_path))
+    results, _, _ = VisDroneConverter(tmp_path).to_coco()
     write_json(results['train'], tmp_path / 'coco' / 'train.json')
     cfg = copy.deepcopy(shipped)
     dataset = cfg.train_dataloader.dataset

@@ -10,7 +10,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, METRICS, MODELS, init_default_scope
 from mmengine.runner import Runner
 
-from mmattn.demo import make_demo
+from mmattn.demo import Demo
 from mmattn.demo.tasks import TASKS
 from mmattn.engine import adapt_to_machine, check_data
 
@@ -47,7 +47,8 @@ def test_a_demo_trains_and_evaluates(load, name, tmp_path, monkeypatch):
     assert cfg.model.backbone.depth == 50
     small = dataclasses.replace(TASKS['detection'], train_images=4, val_images=2, side=64)
     monkeypatch.setitem(TASKS, 'detection', small)
-    cfg, notes = make_demo(cfg, str(tmp_path))
+    cfg.work_dir = str(tmp_path)
+    notes = Demo().prepare(cfg)
     assert notes[0].startswith('data: 4 training and 2 validation images')
     check_data(cfg, ('train', 'val', 'test'))
     adapt_to_machine(cfg)

@@ -18,7 +18,7 @@ def test_walking_the_registries_and_the_packages_finds_all():
         assert not hasattr(package, 'Nothing')
 
 
-@pytest.mark.parametrize('name', sorted(set(DATASETS.modules) - {'VOCDataset'}))
+@pytest.mark.parametrize('name', ['ExDarkDataset', 'FLIRDataset', 'VisDroneDataset'])
 def test_every_class_has_a_colour_of_its_own(name):
     metainfo = getattr(mmattn.datasets, name).METAINFO
     assert len(metainfo['classes']) == len(set(metainfo['classes'])) == len(metainfo['palette'])

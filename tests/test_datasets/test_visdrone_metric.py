@@ -8,7 +8,7 @@ import torch
 from mmengine.registry import METRICS as ROOT_METRICS
 
 import mmattn  # noqa: F401
-from mmattn.datasets.converters.visdrone import CLASSES, IGNORED_REGION
+from mmattn.datasets.visdrone.converter import CLASSES, IGNORED_REGION
 
 CocoMetric = pytest.importorskip('mmdet.evaluation').CocoMetric
 PEDESTRIAN, CAR = CLASSES.index('pedestrian'), CLASSES.index('car')

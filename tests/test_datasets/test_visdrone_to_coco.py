@@ -1,9 +1,13 @@
 """VisDrone's text files as COCO, with what is odd in them."""
 
+import re
+
 import pytest
 from PIL import Image
 
-from mmattn.datasets.converters import VisDroneSource, boxes, convert, images, visdrone
+from mmattn.datasets import boxes, images
+from mmattn.datasets.visdrone import converter as visdrone
+from mmattn.datasets.visdrone.converter import VisDroneConverter
 from mmattn.utils.errors import UserError
 
 
@@ -30,7 +34,7 @@ USUAL = '10,20,30,40,1,4,0,0'
 
 def test_coco_fields(write_split):
     root = write_split({'0001.jpg': [USUAL, '50,10,40,30,0,0,0,0']})
-    results, tallies, _ = convert(VisDroneSource(root))
+    results, tallies, _ = VisDroneConverter(root).to_coco()
     data = results['train']
     assert data['images'] == [
         {
@@ -71,7 +75,7 @@ def test_every_oddity_is_kept_or_counted(write_split):
         '0,0,0,0,0,0,0,0',  # an ignored region without a size
     ]
     root = write_split({'0001.jpg': lines, '0002.jpg': [USUAL]})
-    results, tallies, _ = convert(VisDroneSource(root))
+    results, tallies, _ = VisDroneConverter(root).to_coco()
     tally = tallies['train']
     first = [each for each in results['train']['annotations'] if each['image_id'] == 1]
     assert [(each['bbox'], each['category_id'], each['iscrowd']) for each in first] == [
@@ -96,7 +100,7 @@ def test_every_oddity_is_kept_or_counted(write_split):
 def test_missing_files_and_mixed_suffixes(write_split):
     root = write_split({'a.JPG': [USUAL], 'b.jpeg': [USUAL], 'c.jpg': None, 'd.jpg': [USUAL]})
     (root / 'VisDrone2019-DET-train' / 'images' / 'd.jpg').unlink()
-    results, tallies, _ = convert(VisDroneSource(root))
+    results, tallies, _ = VisDroneConverter(root).to_coco()
     names = [image['file_name'].rsplit('/', 1)[1] for image in results['train']['images']]
     assert names == ['a.JPG', 'b.jpeg']
     assert tallies['train'].dropped_images == {visdrone.NO_ANNOTATION: 1, images.NO_IMAGE: 1}
@@ -105,7 +109,7 @@ def test_missing_files_and_mixed_suffixes(write_split):
 
 def test_an_image_with_an_empty_annotation_stays(write_split):
     root = write_split({'a.jpg': [], 'b.jpg': [USUAL]})
-    results, tallies, _ = convert(VisDroneSource(root))
+    results, tallies, _ = VisDroneConverter(root).to_coco()
     assert len(results['train']['images']) == 2
     assert tallies['train'].images_without_boxes == 1
 
@@ -114,20 +118,20 @@ def test_splits_are_the_folders_with_annotations(write_split):
     root = write_split({'a.jpg': [USUAL]})
     write_split({'b.jpg': [USUAL]}, 'val')
     (root / 'VisDrone2019-DET-test-challenge' / 'images').mkdir(parents=True)
-    assert VisDroneSource(root).splits() == ['train', 'val']
-    results, _, _ = convert(VisDroneSource(root), ['val'])
+    assert VisDroneConverter(root).splits() == ['train', 'val']
+    results, _, _ = VisDroneConverter(root).to_coco(['val'])
     assert list(results) == ['val']
     with pytest.raises(UserError, match="no split 'test'; there is train, val"):
-        convert(VisDroneSource(root), ['test'])
+        VisDroneConverter(root).to_coco(['test'])
     for name in ('images', 'annotations'):
         (root / 'VisDrone2018-DET-val' / name).mkdir(parents=True)
     with pytest.raises(UserError, match="both the split 'val'"):
-        VisDroneSource(root)
+        VisDroneConverter(root)
 
 
 def test_given_classes_keep_the_ignored_regions(write_split):
     root = write_split({'a.jpg': [USUAL, '5,5,20,20,1,9,0,0', '50,10,40,30,0,0,0,0']})
-    results, tallies, _ = convert(VisDroneSource(root), classes=['bus'])
+    results, tallies, _ = VisDroneConverter(root).to_coco(classes=['bus'])
     assert [category['name'] for category in results['train']['categories']] == [
         'bus',
         'ignored regions',
@@ -138,20 +142,20 @@ def test_given_classes_keep_the_ignored_regions(write_split):
 def test_regions_alone_are_nothing_to_train_on(write_split):
     root = write_split({'a.jpg': ['50,10,40,30,0,0,0,0']})
     with pytest.raises(UserError, match='no box is left of the classes pedestrian'):
-        convert(VisDroneSource(root))
+        VisDroneConverter(root).to_coco()
 
 
 def test_another_tree_is_refused(tmp_path):
     with pytest.raises(UserError, match=r'expected VisDrone2019-DET-train/images/\*\.jpg'):
-        VisDroneSource(tmp_path)
+        VisDroneConverter(tmp_path)
 
 
 def test_command(write_split, run_converter, capsys):
     root = write_split({'0001.jpg': [USUAL, '50,10,40,30,0,0,0,0', '1,2,0,5,1,1,0,0']})
-    run_converter('visdrone', root, '--check', 1)
+    assert run_converter('visdrone', root, '--check', 1) == 0
     written = sorted(path.name for path in (root / 'coco').iterdir())
     assert written == ['train.json', 'train_check.png']
     assert 'zero or negative area' in capsys.readouterr().out
-    with pytest.raises(SystemExit, match=r'train\.json.* exists already; --force'):
-        run_converter('visdrone', root)
+    assert run_converter('visdrone', root) == 2
+    assert re.search(r'train\.json.* exists already; --force', capsys.readouterr().err)
     run_converter('visdrone', root, '--force')

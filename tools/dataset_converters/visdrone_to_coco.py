@@ -1,24 +1,17 @@
+#!/usr/bin/env python
 """Convert VisDrone-DET (VisDrone2019-DET-train/images, annotations, ...) to COCO json files.
 
 Writes OUT_DIR/train.json, val.json and test-dev.json, as far as ROOT has the folders; file names in
 them are relative to ROOT. Ignored regions (category 0) become boxes of a category of their own,
 'ignored regions', with iscrowd=1: mmattn.VisDroneDataset and mmattn.VisDroneMetric read them, other
 tools pass them over. Objects of the category 'others' are left out and counted.
+
+The same as to_coco.py visdrone.
 """
 
-import argparse
+import sys
 
-from mmattn.datasets.converters import VisDroneSource, command
-
-
-def parse_args() -> argparse.Namespace:
-    return command.build_parser(__doc__).parse_args()
-
-
-def main() -> None:
-    args = parse_args()
-    command.run(args, lambda: VisDroneSource(args.root))
-
+from to_coco import main
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main('visdrone', __doc__))

@@ -1,0 +1,1 @@
+"""BCCD, blood cells, read as any VOC-style data."""

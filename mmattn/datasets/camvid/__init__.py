@@ -1,0 +1,1 @@
+"""CamVid, street scenes, read as any segmentation data."""

@@ -1,0 +1,1 @@
+"""CIFAR-100, whose files are CIFAR-10's but for their names."""

@@ -1,0 +1,1 @@
+"""COCO, and data of one's own in its json format."""

@@ -1,0 +1,117 @@
+"""COCO json files: whether they can be read, and whether they have the config's classes."""
+
+import json
+import mmap
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from mmattn.datasets.coco_json import read_json
+from mmattn.datasets.layouts import Layout, class_names, describe_unknown, listed, usual_paths
+from mmattn.utils.errors import UserError
+
+# Larger files are looked at, not parsed: the data set is going to, and that takes seconds.
+LARGE = 64 * 2**20
+NUMBER = (int, float)
+# What mmdet reads of each entry.
+FIELDS = {
+    'images': {'id': (int, str), 'file_name': str, 'width': NUMBER, 'height': NUMBER},
+    'annotations': {
+        'id': (int, str),
+        'image_id': (int, str),
+        'category_id': (int, str),
+        'bbox': list,
+        'area': NUMBER,
+    },
+    'categories': {'id': (int, str), 'name': str},
+}
+
+
+def check(dataset: dict, reader: type) -> Iterator[str]:
+    """Refuse a file that cannot be read, or that lacks the class names."""
+    path = Path(next(usual_paths(dataset))[0]).expanduser()
+    training = not dataset.get('test_mode', False)
+    categories = read_categories(path, path.stat().st_mtime, training)
+    wanted = class_names(dataset, reader) or ()
+    missing = [name for name in wanted if name not in categories]
+    named = (dataset.get('metainfo') or {}).get('classes')
+    text = f'{path} has no category {listed(missing)}'
+    # Their labels would be those of other classes.
+    if missing and (named or len(missing) == len(wanted)):
+        raise UserError(
+            f'{text}. {describe_unknown(missing, categories)} metainfo=dict(classes=(...)) of the '
+            'data set names its classes.'
+        )
+    if missing:
+        yield f'{text}; these classes of {reader.__name__} are not learnt.'
+    # A set of images without any annotation may be one of several.
+    if training and any(categories.values()) and not any(map(categories.get, wanted)):
+        raise UserError(f'{path} has no annotation of the classes {listed(wanted)}.')
+
+
+@lru_cache
+def read_categories(path: Path, modified: float, training: bool) -> dict[str, bool]:
+    """Names of the categories -> whether there are annotations of them.
+
+    Args:
+        path: The file.
+        modified: When it was; a changed file is read again.
+        training: Whether annotations are needed.
+
+    Raises:
+        UserError: If it is not such a file; names it.
+    """
+    if path.stat().st_size > LARGE:
+        categories = _look_into(path)
+        if categories:
+            return {each['name']: True for each in categories}
+    content = read_json(path, ('images', 'categories', 'annotations')[: 2 + training])
+    for key, fields in FIELDS.items():
+        for index, entry in enumerate(content.get(key, ())):
+            for field, kind in fields.items():
+                if not isinstance(entry.get(field), kind) and not entry.get('ignore'):
+                    what = repr(entry[field])[:40] if field in entry else 'missing'
+                    raise UserError(f'{path}: {field!r} of {key}[{index}] is {what}.')
+            if key == 'annotations' and not entry.get('ignore') and not _is_box(entry['bbox']):
+                raise UserError(
+                    f"{path}: 'bbox' of {key}[{index}] is {entry['bbox']!r:.60}; expected "
+                    'x, y, width, height.'
+                )
+    used = {each['category_id'] for each in content.get('annotations', ())}
+    return {each['name']: each['id'] in used for each in content['categories']}
+
+
+def _is_box(value: list[Any]) -> bool:
+    return len(value) == 4 and all(isinstance(each, NUMBER) for each in value)
+
+
+def _look_into(path: Path) -> list[dict] | None:
+    """The categories of a large file, found without parsing it; None if it looks odd.
+
+    A file that was cut off has other numbers of opening and closing brackets.
+    """
+    with path.open('rb') as file:
+        surplus = 0
+        while block := file.read(2**24):
+            surplus += sum(map(block.count, b'{[')) - sum(map(block.count, b'}]'))
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+            start = text.rfind(b'"categories"')
+            if surplus or start < 0 or text.rfind(b'"annotations"') < 0:
+                return None
+            after = text[start + len(b'"categories"') : start + 2**22]
+    try:
+        found, _ = json.JSONDecoder().raw_decode(after.decode(errors='ignore').lstrip(' :\r\n\t'))
+    except ValueError:
+        return None
+    fits = isinstance(found, list) and all(
+        isinstance(each, dict) and 'name' in each for each in found
+    )
+    return found if fits else None
+
+
+LAYOUT = Layout(
+    ('CocoDataset',),
+    unlike=('CocoPanopticDataset', 'LVISV05Dataset', 'LVISV1Dataset', 'V3DetDataset'),
+    check=check,
+)

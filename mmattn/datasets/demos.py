@@ -1,0 +1,113 @@
+"""How ``--demo`` writes data sets: what every on-disk format has in common."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from mmattn.datasets.coco_json import write_json
+from mmattn.datasets.converters import Converter
+from mmattn.datasets.folders import members
+from mmattn.datasets.layouts import nearest
+from mmattn.datasets.scenes import Scene, SceneStyle, draw_scene, scene_rng
+from mmattn.utils.errors import InvalidValue
+
+
+@dataclass(frozen=True)
+class DemoSplit:
+    """The images of one split to generate.
+
+    Args:
+        key: Names the split; those with different keys get different pictures.
+        images: Number of images.
+        size: Width and height in pixels.
+        style: The look of the scenes.
+        seed: Of the whole demo.
+        advance: Called once an image is done.
+    """
+
+    key: str
+    images: int
+    size: tuple[int, int]
+    style: SceneStyle
+    seed: int
+    advance: Callable[[], None]
+
+    def scenes(self, cycle: bool = False) -> Iterator[Scene]:
+        """Yield the scenes; with cycle, each has one category, and they take turns."""
+        for index in range(self.images):
+            category = index % self.style.categories if cycle else None
+            rng = scene_rng(self.seed, self.key, index)
+            yield draw_scene(rng, self.size, self.style, category)
+            self.advance()
+
+
+@dataclass(frozen=True)
+class DemoFormat:
+    """An on-disk format that can be generated.
+
+    Args:
+        task: 'detection', 'segmentation' or 'classification'.
+        readers: Names of the dataset classes that read it; their subclasses do too.
+        write: Called with the dataset, built but not loaded, whose paths say where the files
+            belong, and the :class:`DemoSplit` to write.
+        adapt: Called with the dataset, its config, which it edits, and the number of generated
+            categories, where the config must change to read generated files; returns notes.
+        size: Width and height of the images where the format fixes them.
+    """
+
+    task: str
+    readers: tuple[str, ...]
+    write: Callable[[Any, DemoSplit], None]
+    adapt: Callable[[Any, dict, int], list[str]] | None = None
+    size: tuple[int, int] | None = None
+
+
+def supported_datasets() -> list[str]:
+    """Names of the dataset classes for which data can be generated; their subclasses work too."""
+    return sorted({name for form in members('demo').values() for name in form.readers})
+
+
+def find_format(reader: type) -> DemoFormat:
+    """The format that a dataset class reads.
+
+    Raises:
+        InvalidValue: If none is known.
+    """
+    found = nearest(members('demo').values(), reader)
+    if found is None:
+        raise InvalidValue(
+            f'--demo cannot generate data for the dataset type {reader.__name__}; '
+            f'supported are {", ".join(supported_datasets())} and their subclasses '
+            'that read the same files'
+        )
+    return found
+
+
+def class_names(dataset: Any) -> list[str]:
+    """The class names of a dataset.
+
+    Raises:
+        InvalidValue: If it has none.
+    """
+    names = dataset.metainfo.get('classes')
+    if not names:
+        raise InvalidValue(
+            f'the dataset {type(dataset).__name__} has no class names; '
+            'give it metainfo=dict(classes=(...))'
+        )
+    return list(names)
+
+
+def save_image(scene: Scene, path: Path) -> None:
+    """Write the picture in the format that the suffix tells."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(scene.image).save(path, quality=92)
+
+
+def convert_split(converter: Converter, split: str, dataset: Any) -> None:
+    """Write dataset.ann_file out of a split in its own format, as the converter's command does."""
+    results, _, _ = converter.to_coco([split], class_names(dataset))
+    write_json(results[split], Path(dataset.ann_file))

@@ -1,0 +1,1 @@
+"""ExDark, objects in low light."""

@@ -1,0 +1,1 @@
+"""FLIR ADAS v2, thermal images of roads."""

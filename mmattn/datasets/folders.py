@@ -1,0 +1,20 @@
+"""Finding what the folders of the data sets hold."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+
+def members(role: str) -> dict[str, Any]:
+    """Name of a data set -> what it has of a role.
+
+    Args:
+        role: 'guide', 'converter', 'layout' or 'demo': the file in the folder of each data
+            set, and in capitals the name in it.
+    """
+    return {
+        path.parent.name: getattr(
+            import_module(f'{__package__}.{path.parent.name}.{role}'), role.upper()
+        )
+        for path in sorted(Path(__file__).parent.glob(f'*/{role}.py'))
+    }

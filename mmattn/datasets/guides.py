@@ -1,0 +1,106 @@
+"""What is known of each data set: its source, how its folder has to look, what to count in it.
+
+``python -m mmattn data NAME`` prints it; the message about missing data is built from the
+same facts. Nothing but the standard library is imported, so that it runs without a stack.
+"""
+
+import dataclasses
+import difflib
+from dataclasses import dataclass
+from functools import cache
+
+from mmattn.datasets.counting import Count, files
+from mmattn.datasets.folders import members
+from mmattn.utils.errors import UnknownName
+
+
+@dataclass(frozen=True)
+class Countable:
+    """Something of a data set that can be counted.
+
+    Args:
+        what: Its name.
+        expected: How many there have to be.
+        count: Counts them in a folder.
+        needed: Whether the shipped configs need it.
+    """
+
+    what: str
+    expected: int
+    count: Count
+    needed: bool = True
+
+
+@dataclass(frozen=True)
+class Guide:
+    """Where a data set comes from and how it has to lie on the disk.
+
+    Args:
+        title: Its full name.
+        source: Where it comes from, and on which conditions.
+        size: Of the download.
+        root: Default folder of the shipped configs, DATA_ROOT below.
+        tree: The expected files below DATA_ROOT, one line each.
+        contents: What can be counted.
+        prepare: Command to run once the files are there; '' if there is none.
+        readers: What the names of the dataset classes that read it begin with.
+        name: As on the command line: that of its folder, filled in by :func:`guides`.
+    """
+
+    title: str
+    source: str
+    size: str
+    root: str
+    tree: tuple[str, ...]
+    contents: tuple[Countable, ...]
+    prepare: str = ''
+    readers: tuple[str, ...] = ()
+    name: str = ''
+
+    @property
+    def layout(self) -> str:
+        """Title, source and tree."""
+        lines = [f'{self.title}, from {self.source}:', '  DATA_ROOT/']
+        lines += [f'    {line}' for line in self.tree]
+        if self.prepare:
+            lines.append(f'  then: {self.prepare}')
+        return '\n'.join(lines)
+
+
+@cache
+def guides() -> dict[str, Guide]:
+    """The guides by the names of the data sets."""
+    return {name: dataclasses.replace(guide, name=name) for name, guide in members('guide').items()}
+
+
+def find_guide(name: str) -> Guide:
+    """The guide of the data set of a name.
+
+    Raises:
+        UnknownName: If there is none; names the nearest.
+    """
+    known = guides()
+    if name.lower() in known:
+        return known[name.lower()]
+    near = difflib.get_close_matches(name.lower(), known, n=1)
+    hint = f'Did you mean {near[0]}? ' if near else ''
+    raise UnknownName(f'no data set {name!r} is known. {hint}There is {", ".join(known)}.')
+
+
+def guide_of_reader(reader: str) -> Guide | None:
+    """The guide of what the dataset class of this name reads, as far as that is known."""
+    fitting = [
+        (len(start), guide)
+        for guide in guides().values()
+        for start in guide.readers
+        if reader.startswith(start)
+    ]
+    # CIFAR100 begins with CIFAR10.
+    return max(fitting, key=lambda pair: pair[0])[1] if fitting else None
+
+
+def converted(*splits: str) -> tuple[Countable, ...]:
+    """The json files that a converter writes."""
+    return tuple(
+        Countable(f'coco/{split}.json', 1, files(f'coco/{split}.json')) for split in splits
+    )

@@ -1,0 +1,86 @@
+"""Looking at the images themselves: there, readable, and of which size."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from PIL import Image, UnidentifiedImageError
+
+from mmattn.datasets.boxes import Record
+
+ORIENTATION_TAG = 0x0112
+QUARTER_TURNS = (5, 6, 7, 8)
+SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
+
+NO_IMAGE = 'image missing'
+UNREADABLE = 'image unreadable'
+OTHER_SIZE = "size in the annotation differs from the image's, which was used"
+
+
+@dataclass
+class Files:
+    """Files below a folder, by their path without suffix and by their whole path."""
+
+    by_stem: dict[str, str]
+    by_name: set[str]
+
+
+def list_files(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> Files:
+    """Files with one of the suffixes, in any case; hidden ones left out."""
+    found = (
+        path
+        for path in folder.rglob('*')
+        if path.suffix.lower() in suffixes and not path.name.startswith('.')
+    )
+    names = sorted(path.relative_to(folder).as_posix() for path in found)
+    # Reversed: of two files with one stem the alphabetically first is taken.
+    return Files({stem_of(name): name for name in reversed(names)}, set(names))
+
+
+def stem_of(name: str) -> str:
+    """A name without the suffix of an image or annotation; other dots belong to the name."""
+    path = PurePosixPath(name.replace('\\', '/'))
+    known = path.suffix.lower() in (*SUFFIXES, '.xml', '.txt')
+    return str(path.with_suffix('') if known else path)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height as mmcv loads the image (turned by its EXIF orientation).
+
+    Only the file's header is read.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        OSError: If it is not an image that Pillow knows.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            if image.getexif().get(ORIENTATION_TAG) in QUARTER_TURNS:
+                width, height = height, width
+    except (UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise OSError(f'{path}: not a readable image: {error}') from error
+    return width, height
+
+
+def check_image(record: Record, root: Path) -> None:
+    """Set the record's size from its image, or its problem if there is none to read."""
+    if record.problem:
+        return
+    try:
+        size = image_size(root / record.file_name)
+    except FileNotFoundError:
+        record.problem = NO_IMAGE
+        return
+    except OSError:
+        record.problem = UNREADABLE
+        return
+    if record.width is not None and (record.width, record.height) != size:
+        record.remarks.append(OTHER_SIZE)
+    record.width, record.height = size
+
+
+def check_images(records: Iterable[Record], root: Path) -> None:
+    """Check the image of every record; see :func:`check_image`."""
+    for record in records:
+        check_image(record, root)

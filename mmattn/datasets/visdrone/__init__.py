@@ -1,0 +1,1 @@
+"""VisDrone-DET, seen from drones, with regions in which nothing counts."""

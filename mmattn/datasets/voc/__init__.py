@@ -1,0 +1,1 @@
+"""Pascal VOC, and data of one's own laid out like it."""

@@ -1,0 +1,250 @@
+"""Reading trees laid out as Pascal VOC.
+
+VOC's coordinates are 1-based and inclusive. As in mmdet's XMLDataset 1 is
+subtracted from all four, so that the box (1, 1, 10, 10) becomes x=0, y=0,
+width=9, height=9, and a model sees the same boxes through the xml files and
+through the converted json; the half pixel this loses on each side is below
+what annotators agree on.
+
+``difficult`` becomes COCO's ``iscrowd``, as in mmdet's own converter: VOC's
+evaluation counts a difficult object neither as missed nor, when found, as
+false, and ``iscrowd`` is what COCO's evaluation treats so and mmdet leaves out
+of training. ``ignore`` would do neither: pycocotools overwrites it, and mmdet
+learns such an object as background.
+"""
+
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmattn.datasets.boxes import LISTED_TWICE, Box, Record, parse_number
+from mmattn.datasets.converters import ALL, Converter
+from mmattn.datasets.images import NO_IMAGE, SUFFIXES, list_files, stem_of
+from mmattn.utils.errors import UserError
+
+NO_XML = 'xml missing'
+NO_SIZE = "no usable <size>, the image's was used"
+ODD_DIFFICULT = '<difficult> is not a number, taken for 0'
+
+
+def parse_xml(path: Path) -> tuple[dict[str, Any], list[Box], list[str]]:
+    """Read one annotation file.
+
+    Returns:
+        ``dict(filename=..., size=(width, height))``, either of them None if
+        missing; all objects, also those without a name or a box; remarks.
+
+    Raises:
+        UserError: If the file is not xml, or not an annotation; names it.
+    """
+    try:
+        root = ElementTree.parse(path).getroot()
+    except ElementTree.ParseError as error:
+        raise UserError(f'{path}: not well-formed xml: {error}') from error
+    if root.tag != 'annotation':
+        raise UserError(f'{path}: a VOC file begins with <annotation>, this one with <{root.tag}>.')
+    remarks = []
+    size = tuple(parse_number(root.findtext(f'size/{side}')) for side in ('width', 'height'))
+    # Labelling tools write 0 when they could not open the image.
+    if not all(value is not None and 1 <= value < float('inf') for value in size):
+        size = None
+        remarks.append(NO_SIZE)
+    else:
+        size = (int(size[0]), int(size[1]))
+    boxes = []
+    for node in root.findall('object'):
+        label = (node.findtext('name') or '').strip() or None
+        corners = [parse_number(node.findtext(f'bndbox/{key}')) for key in _CORNERS]
+        difficult = (node.findtext('difficult') or '0').strip()
+        if parse_number(difficult) is None:
+            remarks.append(ODD_DIFFICULT)
+        boxes.append(
+            Box(
+                label,
+                None if None in corners else tuple(value - 1 for value in corners),
+                crowd=bool(parse_number(difficult)),
+            )
+        )
+    filename = (root.findtext('filename') or '').strip() or None
+    return dict(filename=filename, size=size), boxes, remarks
+
+
+_CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
+
+
+def read_split_file(path: Path) -> list[str]:
+    """Names listed in an ImageSets file, one a line.
+
+    Raises:
+        UserError: If it is missing, empty, or one of VOC's lists of a single
+            class, which hold a second column.
+    """
+    if not path.is_file():
+        raise UserError(f'{path} does not exist; it lists the images of a split, one name a line.')
+    lines = _read_lines(path)
+    if not lines:
+        raise UserError(f'{path} lists no image.')
+    if _is_class_list(lines):
+        raise UserError(
+            f'{path} has a second column of -1, 0 and 1: it is about a single class, not a split.'
+        )
+    return [stem_of(line) for line in lines]
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding='utf-8-sig').splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f'{path}: not UTF-8 text: {error}') from error
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _is_class_list(lines: Sequence[str]) -> bool:
+    columns = [line.rsplit(maxsplit=1) for line in lines]
+    return bool(columns) and all(
+        len(parts) == 2 and parts[1] in ('-1', '0', '1') for parts in columns
+    )
+
+
+class VOCTree:
+    """A folder with images and xml files of the same names.
+
+    Args:
+        root: The folder.
+        img_subdir: Folder of the images below it.
+        ann_subdir: Folder of the xml files below it; may be the same one.
+
+    Raises:
+        UserError: If one of the folders does not exist.
+    """
+
+    def __init__(
+        self, root: Path, img_subdir: str = 'JPEGImages', ann_subdir: str = 'Annotations'
+    ) -> None:
+        self.root = Path(root)
+        self.img_subdir = img_subdir
+        self.ann_subdir = ann_subdir
+        for folder in (self.root, self.root / img_subdir, self.root / ann_subdir):
+            if not folder.is_dir():
+                what = 'is not a folder' if folder.exists() else 'does not exist'
+                raise UserError(
+                    f'{folder} {what}; a VOC-style tree has ROOT/{ann_subdir}/NAME.xml and '
+                    f'ROOT/{img_subdir}/NAME.jpg.'
+                )
+        self._images = list_files(self.root / img_subdir, SUFFIXES)
+        self._xmls = list_files(self.root / ann_subdir, ('.xml',))
+
+    @property
+    def image_sets(self) -> Path | None:
+        """Folder of the split files, if the tree has one."""
+        for folder in (self.root / 'ImageSets' / 'Main', self.root / 'ImageSets'):
+            if any(folder.glob('*.txt')):
+                return folder
+        return None
+
+    def splits(self) -> list[str]:
+        """Names of the splits; [] in a tree without ImageSets."""
+        if self.image_sets is None:
+            return []
+        paths = self.image_sets.glob('*.txt')
+        return sorted(path.stem for path in paths if not _is_class_list(_read_lines(path)))
+
+    def names(self, split: str) -> list[str]:
+        """Image names of a split; ALL: every annotated or unannotated image."""
+        if split == ALL and ALL not in self.splits():
+            return sorted(set(self._xmls.by_stem) | set(self._images.by_stem))
+        return read_split_file(self.image_sets / f'{split}.txt')
+
+    def record(self, name: str, base: Path | None = None) -> Record:
+        """Read one image's annotation.
+
+        Args:
+            name: As listed in a split file.
+            base: Folder the record's file_name is relative to; the root unless told.
+
+        Raises:
+            UserError: If the xml file is malformed.
+        """
+        prefix = self.root.relative_to(base or self.root) / self.img_subdir
+        xml = self._xmls.by_stem.get(name)
+        if xml is None:
+            image = self._images.by_stem.get(name, name)
+            return Record(name, (prefix / image).as_posix(), problem=NO_XML)
+        fields, boxes, remarks = parse_xml(self.root / self.ann_subdir / xml)
+        image = self._find_image(name, fields['filename'])
+        width, height = fields['size'] or (None, None)
+        return Record(
+            name,
+            (prefix / (image or name)).as_posix(),
+            width,
+            height,
+            boxes,
+            problem='' if image else NO_IMAGE,
+            remarks=remarks,
+        )
+
+    def file_names(self, base: Path) -> list[str]:
+        """Paths of all images, relative to ``base``."""
+        prefix = self.root.relative_to(base) / self.img_subdir
+        return [(prefix / name).as_posix() for name in sorted(self._images.by_name)]
+
+    def _find_image(self, name: str, filename: str | None) -> str | None:
+        # <filename> is often stale (renamed files, another suffix), so the xml's own name
+        # comes first, unless <filename> tells apart two images that share it.
+        if filename in self._images.by_name and stem_of(filename) == name:
+            return filename
+        if name in self._images.by_stem:
+            return self._images.by_stem[name]
+        return filename if filename in self._images.by_name else None
+
+    def records(self, names: Iterable[str], base: Path | None = None) -> list[Record]:
+        """Read several annotations; a name given twice is read once, and remarked on."""
+        records = []
+        for name, times in Counter(names).items():
+            record = self.record(name, base)
+            record.remarks += [LISTED_TWICE] * (times - 1)
+            records.append(record)
+        return records
+
+
+class VOCConverter(Converter):
+    """The tree at ``root``, or those of a devkit: ``root/VOC2007``, ``root/VOC2012``.
+
+    A devkit's years are joined. A tree without ImageSets has the one split 'all'.
+
+    Args:
+        root: The folder that the records' file names are relative to.
+        img_subdir: Folder of the images in each tree.
+        ann_subdir: Folder of the xml files in each tree.
+
+    Raises:
+        UserError: If a folder is missing.
+    """
+
+    def __init__(
+        self, root: Path, img_subdir: str = 'JPEGImages', ann_subdir: str = 'Annotations'
+    ) -> None:
+        super().__init__(root)
+        folders = [self.root]
+        if not (self.root / ann_subdir).is_dir():
+            years = sorted(self.root.glob('VOC*'))
+            folders = [year for year in years if (year / ann_subdir).is_dir()] or folders
+        self.trees = [VOCTree(folder, img_subdir, ann_subdir) for folder in folders]
+
+    def splits(self) -> list[str]:
+        """Names of the splits of any year."""
+        return sorted({split for tree in self.trees for split in tree.splits()}) or [ALL]
+
+    def records(self, split: str) -> list[Record]:
+        """The images of a split, of all years that have it."""
+        having = [tree for tree in self.trees if split in (tree.splits() or [ALL])]
+        return [record for tree in having for record in tree.records(tree.names(split), self.root)]
+
+    def file_names(self) -> list[str]:
+        """All images on disk, relative to the root."""
+        return [name for tree in self.trees for name in tree.file_names(self.root)]
+
+
+CONVERTER = VOCConverter
