@@ -9,16 +9,15 @@ launch() {
     case $processes in
         '' | *[!0-9]* | 0) echo "error: PROCESSES must be a positive number, not '$processes'" >&2; exit 2 ;;
     esac
-    local python=${PYTHON:-python} nnodes=${NNODES:-1} port
-    if [ "$nnodes" -gt 1 ]; then
+    local python=${PYTHON:-python} meeting
+    if [ "${NNODES:-1}" -gt 1 ]; then
         : "${MASTER_ADDR:?must name the first machine when NNODES is above 1}"
         : "${NODE_RANK:?must be the number of this machine (0 for MASTER_ADDR) when NNODES is above 1}"
-        port=${PORT:-29500}  # all machines must agree on it
+        meeting=(--nnodes="$NNODES" --node_rank="$NODE_RANK"
+            --master_addr="$MASTER_ADDR" --master_port="${PORT:-29500}")  # the same on all machines
     else
-        port=${PORT:-$("$python" -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')}
+        meeting=(--standalone --local_addr=127.0.0.1)  # torchrun finds a free port
     fi
-    exec "$python" -m torch.distributed.run \
-        --nnodes="$nnodes" --node_rank="${NODE_RANK:-0}" --nproc_per_node="$processes" \
-        --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="$port" \
+    exec "$python" -m torch.distributed.run "${meeting[@]}" --nproc_per_node="$processes" \
         "$tools/$script" "$@"
 }

@@ -49,7 +49,7 @@ def main() -> int:
         if options.pop('demo'):
             from mmattn.demo import Demo
 
-            options['demo'] = Demo(options['seed'] or 0)
+            options['demo'] = Demo()
         train(**options)
 
     return exit_status(run)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import mmengine.logging
 import torch.distributed as dist
+from mmengine.logging import print_log
 
 from mmattn.engine import interrupt
 from mmattn.engine.distributed import worded
@@ -25,7 +26,7 @@ def run(command: Callable[[], object]) -> int:
         Other exceptions pass with their traceback.
     """
     interrupt.install()
-    _without_onedl()
+    mmengine.logging.print_log = _print_log
     try:
         command()
     except UserError as error:
@@ -63,15 +64,10 @@ def _leave_together() -> None:
         os._exit(0)
 
 
-def _without_onedl() -> None:
-    """Keep the toolboxes' imports from printing that an optional package of theirs is absent."""
-    show = mmengine.logging.print_log
-
-    def print_log(message: object, *args, **options) -> None:
-        if not str(message).startswith('Could not import OneDL'):
-            show(message, *args, **options)
-
-    mmengine.logging.print_log = print_log
+def _print_log(message: object, *args, **options) -> None:
+    """mmengine's, but for what the toolboxes' imports print about an optional package."""
+    if not str(message).startswith('Could not import OneDL'):
+        print_log(message, *args, **options)
 
 
 def end_start() -> None:

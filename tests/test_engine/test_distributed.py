@@ -1,15 +1,15 @@
 """The processes of a run."""
 
+import multiprocessing
 import os
-import re
 import socket
-import subprocess
 import sys
 
 import pytest
 import torch
 from mmengine.config import Config
 
+from mmattn.engine import cli
 from mmattn.engine.distributed import init_distributed, say, worded
 from mmattn.utils.errors import UserError
 
@@ -64,40 +64,35 @@ def test_before_they_know_each_other_one_process_of_each_machine_speaks(monkeypa
     assert worded('bad') is None
 
 
-SCRIPT = """
-import os, sys
-import torch.distributed as dist
-from mmattn.engine import cli
-from mmattn.utils.errors import UserError
-dist.init_process_group('gloo')
-rank = dist.get_rank()
-def command():
-    if sys.argv[1] == 'alike' or rank == 1:
-        raise UserError(f'bad {sys.argv[1]}')
-status = cli.run(command) if sys.argv[1] == 'alike' or rank == 1 else 0
-dist.barrier()
-os._exit(status)
-"""
+def fail_in_one_of_two(rank, folder, case):
+    """A process of a run in which the second one, or both, meet an error."""
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
+    where = f'file://{folder}/meeting'
+    torch.distributed.init_process_group('gloo', init_method=where, rank=rank, world_size=2)
+
+    def command():
+        if case == 'alike' or rank == 1:
+            raise UserError(f'bad {case}')
+        torch.distributed.barrier()
+
+    with open(f'{folder}/errors_{rank}', 'w') as sys.stderr:
+        status = cli.run(command) if case == 'alike' or rank == 1 else 0
+    torch.distributed.barrier()
+    os._exit(status)
 
 
-@pytest.mark.parametrize(('case', 'who'), [('alike', 'process [01]|error'), ('alone', 'process 1')])
-def test_an_error_is_heard_once_whichever_process_has_it(case, who, tmp_path, project_root):
-    (tmp_path / 'script.py').write_text(SCRIPT)
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = str(free.getsockname()[1])
-    common = dict(os.environ, MASTER_ADDR='127.0.0.1', MASTER_PORT=port, WORLD_SIZE='2')
-    common['PYTHONPATH'] = str(project_root)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, tmp_path / 'script.py', case],
-            env=dict(common, RANK=str(rank), LOCAL_RANK=str(rank)),
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    errors = ''.join(process.communicate(timeout=200)[1] for process in processes)
-    (line,) = [line for line in errors.splitlines() if f'bad {case}' in line]
-    assert re.search(who, line)
-    assert [p.returncode for p in processes] == ([2, 2] if case == 'alike' else [0, 2])
+@pytest.mark.parametrize(('case', 'statuses'), [('alike', [2, 2]), ('alone', [0, 2])])
+def test_an_error_is_heard_once_whichever_process_has_it(case, statuses, tmp_path):
+    fork = multiprocessing.get_context('fork')
+    arguments = [(rank, tmp_path, case) for rank in range(2)]
+    processes = [fork.Process(target=fail_in_one_of_two, args=each) for each in arguments]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == statuses
+    lines = [(tmp_path / f'errors_{rank}').read_text().splitlines() for rank in range(2)]
+    (line,) = lines[0] + lines[1]
+    assert line.endswith(f': bad {case}')
+    if case == 'alone':
+        assert line == f'error (process 1, on {socket.gethostname()}): bad alone'

@@ -1,11 +1,16 @@
 """Choosing a checkpoint to continue from."""
 
 import os
+import shlex
+import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from mmattn.engine import find_resumable
+from mmattn.engine.resume import choose_checkpoint, how_to_continue
 from mmattn.utils.checkpoints import check_checkpoint
 from mmattn.utils.errors import UserError
 
@@ -71,3 +76,51 @@ def test_named_checkpoint_must_exist_and_be_whole(work_dir):
     (work_dir / 'epoch_2.pth').write_bytes(b'not a checkpoint')
     with pytest.raises(UserError, match='cannot be read'):
         check_checkpoint(str(work_dir / 'epoch_2.pth'), 'load_from')
+
+
+def test_what_a_run_starts_from(work_dir, tmp_path_factory):
+    cfg = Config(dict(work_dir=str(work_dir)))
+    assert choose_checkpoint(cfg, None) == []
+    assert 'resume' not in cfg
+    last = str(work_dir / 'epoch_10.pth')
+    assert choose_checkpoint(cfg, 'auto') == [f'continues from {last}.']
+    assert (cfg.resume, cfg.load_from) == (True, last)
+    other = str(work_dir / 'epoch_2.pth')
+    choose_checkpoint(cfg, other)
+    assert (cfg.resume, cfg.load_from) == (True, other)
+    cfg = Config(dict(work_dir=str(tmp_path_factory.mktemp('empty')), load_from=other))
+    assert 'starts anew' in choose_checkpoint(cfg, 'auto')[0]
+    assert (cfg.resume, cfg.load_from) == (False, other)
+    cfg.load_from = 'nowhere.pth'
+    with pytest.raises(UserError, match="load_from 'nowhere.pth' does not exist"):
+        choose_checkpoint(cfg, None)
+
+
+@pytest.mark.parametrize(
+    'words',
+    [
+        'c.py --amp --resume',
+        'c.py --amp --resume old/epoch_1.pth',
+        '--resume old/epoch_1.pth c.py --amp',
+        '--resume=old/epoch_1.pth c.py --amp',
+        '--resume c.pth c.py --amp',
+        'c.py --amp',
+    ],
+)
+def test_the_advice_after_ctrl_c_continues_the_last_checkpoint(work_dir, words, monkeypatch):
+    monkeypatch.setattr(sys, 'argv', ['tools/train.py', *words.split()])
+    runner = SimpleNamespace(work_dir=str(work_dir), distributed=False, iter=3, max_iters=9)
+    assert how_to_continue(runner) == (
+        'stopped by Ctrl-C at iteration 3 of 9. To continue from epoch_10.pth: '
+        'tools/train.py c.py --amp --resume'
+    )
+    runner.distributed = True
+    assert how_to_continue(runner).endswith('the same command with --resume')
+
+
+def test_the_advice_keeps_the_options_of_the_config(work_dir, monkeypatch):
+    words = 'tools/train.py c.py --cfg-options a.b=1 c="[1, 2]" --resume x.pth --seed 3'
+    monkeypatch.setattr(sys, 'argv', shlex.split(words))
+    runner = SimpleNamespace(work_dir=str(work_dir), distributed=False, iter=3, max_iters=9)
+    expected = "tools/train.py c.py --cfg-options a.b=1 'c=[1, 2]' --seed 3 --resume"
+    assert how_to_continue(runner).endswith(expected)
