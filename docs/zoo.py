@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmattn.analysis import measure
 from mmattn.analysis.tables import markdown_table
-from mmattn.data_guide import find_data_set
+from mmattn.datasets.guides import find_guide
 from mmattn.engine.config import load_config
 from mmattn.engine.summary import describe_attention
 from mmattn.experiments import Experiment, find_experiments, load_tables
@@ -196,7 +196,7 @@ def _model(family: dict, size: Size, runs: dict[str, dict]) -> dict:
 def _data_of(config: str) -> str:
     """Title of the data set of a config, which its name ends with."""
     name = config.rsplit('_', 1)[1]
-    return find_data_set({'in1k': 'imagenet'}.get(name, name)).title
+    return find_guide({'in1k': 'imagenet'}.get(name, name)).title
 
 
 def _own_row(size: Size) -> Experiment | None:

@@ -70,23 +70,20 @@ def _attention(args: argparse.Namespace) -> None:
     if args.write is not None:
         raise UserError('the page is written in a checkout now: python docs/attention_page.py')
     # Imported here: the doctor has to run without a stack.
-    from mmattn import attention_page
+    from mmattn.attention.listing import print_table
 
-    attention_page.print_table()
+    print_table()
 
 
 def _data(args: argparse.Namespace) -> int:
-    from mmattn import data_guide
+    from mmattn.datasets.guide_report import print_data_set, print_data_sets
+    from mmattn.datasets.guides import find_guide
 
     if args.name is None and args.data_root is None:
-        return data_guide.print_data_sets()
+        return print_data_sets()
     if args.name is None:
         raise UserError('--data-root needs the NAME of a data set before it.')
-    try:
-        data_set = data_guide.find_data_set(args.name)
-    except KeyError as error:
-        raise UserError(error.args[0]) from error
-    return data_guide.print_data_set(data_set, args.data_root)
+    return print_data_set(find_guide(args.name), args.data_root)
 
 
 def _experiments(args: argparse.Namespace) -> None:

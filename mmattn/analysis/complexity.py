@@ -6,6 +6,7 @@ do no multiply-adds that anyone counts; the heads behind them get as many region
 config lets pass.
 """
 
+import copy
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from mmattn.analysis.operators import ATTENTION, Operations, count
 from mmattn.attention import Attention
+from mmattn.engine.machine import adapt_to_machine
 from mmattn.utils.errors import UserError
 
 # Height and width when none is given, by toolbox, as the papers' tables have them.
@@ -74,10 +76,13 @@ def measure(cfg: Config, size: tuple[int, int] | None = None) -> Complexity:
             f'default_scope={scope!r}: cannot tell what to measure; '
             f'valid: {", ".join(DEFAULT_SIZES)}'
         )
+    cfg = copy.deepcopy(cfg)
+    # SyncBN has the parameters of BN, but runs on GPUs only.
+    adapt_to_machine(cfg)
     result = Complexity(size=tuple(size or default_size(cfg)))
     with DefaultScope.overwrite_default_scope(scope), torch.no_grad():
         # Moved, not built there: a Swin Transformer reads numbers off a tensor while it is built.
-        model = MODELS.build(_on_a_cpu(cfg).model).eval().to('meta')
+        model = MODELS.build(cfg.model).eval().to('meta')
         # by identity: SCSA is an attention that holds two
         in_attention = {
             id(p): p.numel()
@@ -104,11 +109,6 @@ def default_size(cfg: Config) -> tuple[int, int]:
     """Height and width the papers' tables count a config at; CIFAR's images are 32 x 32."""
     dataset = str((cfg.get('train_dataloader') or {}).get('dataset', {}).get('type', ''))
     return (32, 32) if 'CIFAR' in dataset else DEFAULT_SIZES[cfg.default_scope]
-
-
-def _on_a_cpu(cfg: Config) -> Config:
-    """SyncBN has the parameters of BN, but builds on a GPU only."""
-    return Config.fromstring(cfg.pretty_text.replace('SyncBN', 'BN'), '.py')
 
 
 def _count_parts(

@@ -2,7 +2,7 @@
 
 import csv
 import io
-import subprocess
+import runpy
 import sys
 
 import pytest
@@ -101,6 +101,28 @@ def test_an_auxiliary_head_is_counted_apart():
     assert measured.auxiliary_params / 1e6 == pytest.approx(2.4, abs=0.05)
 
 
+NEW_STYLE = """
+from mmpretrain.models import GlobalAveragePooling, ImageClassifier, LinearClsHead
+from mmattn.backbones import ResNet
+default_scope = 'mmpretrain'
+model = dict(
+    type=ImageClassifier,
+    backbone=dict(type=ResNet, depth=18, norm_cfg=dict(type='MMSyncBN')),
+    neck=dict(type=GlobalAveragePooling),
+    head=dict(type=LinearClsHead, num_classes=10, in_channels=512),
+)
+"""
+
+
+def test_sync_bn_counts_as_bn_in_a_config_with_classes(tmp_path):
+    (tmp_path / 'new_style.py').write_text(NEW_STYLE)
+    cfg, _ = load_config(str(tmp_path / 'new_style.py'))
+    measured = measure(cfg, (64, 64))
+    assert cfg.model.backbone.norm_cfg.type == 'MMSyncBN'
+    cfg.model.backbone.norm_cfg.type = 'BN'
+    assert measured == measure(cfg, (64, 64)) and measured.params == 11181642
+
+
 def test_another_scope_is_refused():
     cfg, _ = load_config('resnet50_scsa_in1k', ['default_scope=mmagic'])
     with pytest.raises(UserError, match="'mmagic'.*valid: mmpretrain, mmdet, mmseg"):
@@ -139,13 +161,43 @@ def test_formats(capsys):
     assert markdown[1].startswith('| --- | ---: |') and markdown[2].count('|') == len(header) + 1
 
 
-def test_the_tool(project_root, tmp_path):
-    tool = str(project_root / 'tools' / 'analysis_tools' / 'complexity.py')
-    out = tmp_path / 'table.md'
-    words = ['resnet50_scsa_in1k', '--shape', '64', '64', '--format', 'markdown', '--out', str(out)]
-    done = subprocess.run([sys.executable, tool, *words], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+@pytest.fixture
+def tool(project_root, monkeypatch):
+    """Runs tools/analysis_tools/complexity.py in this process."""
+    script = project_root / 'tools' / 'analysis_tools' / 'complexity.py'
+    main = runpy.run_path(str(script))['main']
+
+    def call(*words):
+        monkeypatch.setattr(sys, 'argv', [str(script), *words])
+        return main()
+
+    return call
+
+
+def test_the_tool(tool, tmp_path, capsys):
+    out = tmp_path / 'new' / 'table.md'
+    words = ['resnet50_scsa_in1k', '--shape', '64', '64', '--format', 'markdown']
+    assert tool(*words, '--out', str(out)) == 0
     assert '| all, 64 x 64 | 25.617 |' in out.read_text()
-    for words in ([], ['resnet50_scsa_in1k', '--table', 'scsa-2'], ['--table', 'scsa-8']):
-        done = subprocess.run([sys.executable, tool, *words], capture_output=True, text=True)
-        assert done.returncode == 2 and 'Traceback' not in done.stderr
+    assert capsys.readouterr().out == f'written: {out}\n'
+    assert tool(*words) == 0
+    assert capsys.readouterr().out == out.read_text()
+
+
+@pytest.mark.parametrize(
+    ('words', 'said'),
+    [
+        ([], 'either a config or --table'),
+        (['resnet50_scsa_in1k', '--table', 'scsa-2'], 'either a config or --table'),
+        (['--table', 'scsa-2', '--shape', '64', '64'], 'no --shape'),
+        (['--table', 'scsa-8'], 'valid: scsa-1'),
+        (['resnet50_scsa', '--shape', '64', '64'], 'Did you mean'),
+        (['resnet50_scsa_in1k', '--shape', '0', '64'], '--shape 0 64'),
+    ],
+)
+def test_wrong_options_are_refused(words, said, tool, capsys):
+    try:
+        status = tool(*words)
+    except SystemExit as left:
+        status = left.code
+    assert status == 2 and said in capsys.readouterr().err
