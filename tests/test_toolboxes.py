@@ -202,7 +202,7 @@ RUN = """
 import sys
 from mmengine.config import Config
 from mmengine.runner import Runner
-from mmattn.demo import make_demo
+from mmattn.demo import Demo
 from mmattn.engine import adapt_to_machine
 
 base, attentions = sys.argv[1], sys.argv[2:]
@@ -214,7 +214,7 @@ model = dict(backbone=dict(attention=dict(type={name!r})))
 ''')
     cfg = Config.fromfile('mine.py')
     cfg.work_dir = 'work'
-    cfg, _ = make_demo(cfg, cfg.work_dir)
+    Demo().prepare(cfg)
     adapt_to_machine(cfg)
     cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=2)
     cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
@@ -261,9 +261,11 @@ def picture(tmp_path_factory):
 
 def small_config(stem, folder):
     """A shipped config with small images, and a checkpoint of its model."""
-    from mmattn.demo import make_demo
+    from mmattn.demo import Demo
 
-    cfg, _ = make_demo(Config.fromfile(CONFIGS / f'{stem}.py'), str(folder), seed=0)
+    cfg = Config.fromfile(CONFIGS / f'{stem}.py')
+    cfg.work_dir = str(folder)
+    Demo().prepare(cfg)
     cfg.dump(folder / 'config.py')
     model = build(cfg)
     meta = dict(
