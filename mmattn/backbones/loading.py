@@ -15,9 +15,7 @@ from mmattn.attention import Attention
 from mmattn.utils.errors import InvalidValue
 
 Shapes = Mapping[str, Sequence[int]]
-# Of a backbone's stock weights, the share that a checkpoint for it has at least.
-LEAST_SHARE = 0.5
-BARE = (
+BARE_WEIGHTS = (
     'A file of bare backbone weights belongs into '
     "model.backbone.init_cfg=dict(type='Pretrained', checkpoint=...)."
 )
@@ -94,6 +92,18 @@ def adopt_checkpoint(backbone: nn.Module, state_dict: dict, prefix: str, *_) -> 
     _check_fit(backbone, weights, prefix, list(state_dict))
 
 
+def is_anothers(matched: int, misshapen: int, total: int) -> bool:
+    """Whether a checkpoint is another network's.
+
+    Args:
+        matched: How many of the backbone's stock weights it has.
+        misshapen: How many it has in another shape.
+        total: How many there are.
+    """
+    # An adapted stem may differ; a tenth of wrong shapes is another depth or width.
+    return 2 * matched < total or 10 * misshapen > total
+
+
 def _check_fit(
     backbone: nn.Module, weights: Mapping[str, Tensor], prefix: str, keys: list[str]
 ) -> None:
@@ -114,8 +124,7 @@ def _check_fit(
         if name in weights and weights[name].numel() == own[name].numel()
     ]
     kind = type(backbone).__name__
-    # An adapted stem may differ; a tenth of wrong shapes is another depth or width.
-    if len(matched) < LEAST_SHARE * len(stock) or 10 * (len(given) - len(matched)) > len(stock):
+    if is_anothers(len(matched), len(given) - len(matched), len(stock)):
         raise InvalidValue(
             f'the checkpoint does not fit {kind}: {len(matched)} of its {len(stock)} stock keys '
             f'match by name and shape. '
@@ -139,7 +148,7 @@ def _explain(
             f'the checkpoint, {tuple(own[name].shape)} in the model (another depth or width?)'
         )
     if prefix and not weights:
-        return f'It has no key that begins with {prefix!r}. {BARE}'
+        return f'It has no key that begins with {prefix!r}. {BARE_WEIGHTS}'
     for key in keys:
         for name in own:
             if key != prefix + name and key.endswith(f'.{name}'):

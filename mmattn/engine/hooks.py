@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmattn.attention import Attention
-from mmattn.backbones.loading import BARE_WEIGHTS, LEAST_SHARE
+from mmattn.backbones.loading import BARE_WEIGHTS, is_anothers
 from mmattn.utils.errors import UserError
 
 
@@ -24,13 +24,14 @@ class CheckpointFitHook(Hook):
 
     def __init__(self) -> None:
         self._before: dict[str, int] | None = None
-        self._keys: list[str] = []
+        self._keys: set[str] = set()
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Note the model's state before the weights are loaded."""
         # Whatever its name in the file, what is filled changes its version.
         self._before = {key: value._version for key, value in _weights(runner).items()}
-        self._keys = list(checkpoint.get('state_dict', checkpoint))
+        keys = checkpoint.get('state_dict', checkpoint)
+        self._keys = {key.removeprefix('module.') for key in keys}
 
     def _check(self, runner: Runner) -> None:
         if self._before is None:
@@ -47,12 +48,14 @@ class CheckpointFitHook(Hook):
         slots = tuple(f'{name}.' for name, m in model.named_modules() if isinstance(m, Attention))
         new = [key for key in missing if key.startswith(slots)]
         missing = [key for key in missing if not key.startswith(slots)]
-        backbone = [k for k in own if k.startswith('backbone.') and not k.startswith(slots)]
+        stock = [k for k in own if k.startswith('backbone.') and not k.startswith(slots)]
         lacking = [key for key in missing if key.startswith('backbone.')]
-        if len(lacking) > (1 - LEAST_SHARE) * len(backbone):
+        misshapen = [key for key in lacking if key in self._keys]
+        if is_anothers(len(stock) - len(lacking), len(misshapen), len(stock)):
             raise UserError(
-                f'the checkpoint does not fit the model: {len(lacking)} of the {len(backbone)} '
-                f'weights of the backbone are not in it or have another shape: {_some(lacking)}.'
+                f"the checkpoint does not fit the model: of the backbone's {len(stock)} weights "
+                f'{len(lacking) - len(misshapen)} are not in it and {len(misshapen)} have another '
+                f'shape there, such as {_some(misshapen or lacking)}.'
             )
         loaded = len(own) - len(missing) - len(new)
         parts = [f'{len(new)} of attention, which start anew'] if new else []
