@@ -1,29 +1,36 @@
-"""The page docs/attention.md, written from the registry and the docstrings.
+#!/usr/bin/env python
+"""Write docs/attention.md from the registry and the docstrings.
 
 One source for users and for the page: a module's docstring names the paper, what
 it was checked against and the deviations, a class's docstring the formula and
-the arguments.
+the arguments. Only the checkout that this file lies in is written.
 """
 
+import argparse
 import inspect
-import math
 import re
 import sys
 import textwrap
+from pathlib import Path
 
 import torch
-from mmengine.analysis import FlopAnalyzer
-from rich.console import Console
-from rich.table import Table
 
+# The checkout's own mmattn, whichever is installed.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from mmattn.analysis.operators import count
+from mmattn.analysis.tables import markdown_table
 from mmattn.attention import Attention
+from mmattn.attention.listing import one_line, summary
 from mmattn.attention.names import attention_names, find_attention
 from mmattn.backbones.resnet import Bottleneck
+from mmattn.utils.files import write_whole
 
+PAGE = Path(__file__).with_name('attention.md')
 CHANNELS, SIZE = 256, 56
 INTRO = f"""# Attention
 
-Written by `python -m mmattn attention --write docs/attention.md`; do not edit.
+Written by `python docs/attention_page.py`; do not edit.
 
 Every attention is a plain `nn.Module`, (N, C, H, W) -> (N, C, H, W) with any H and W from 1, built
 from the number of channels: `from mmattn.attention import SCSA; SCSA(256)`. In a backbone it is
@@ -31,14 +38,16 @@ from the number of channels: `from mmattn.attention import SCSA; SCSA(256)`. In 
 `plugins=[dict(cfg=dict(type='mmattn.SCSA'), position='after_conv2')]`, on a neck
 `dict(type='mmattn.AttentionNeck', neck=..., attention=dict(type='SCSA'))`.
 
-All take `warm_start` (False): the output becomes x + gamma * (attention(x) - x) with the learned
-scalar gamma at 0, so that a network with stock weights starts with its stock outputs. It costs one
-parameter, two elementwise passes over x and one saved activation; weight decay on gamma draws the
-attention towards the identity. In the first step only gamma has a gradient.
+All take `warm_start` (False): the output becomes x + warm_scale * (attention(x) - x) with the
+learned scalar warm_scale at 0, so that a network with stock weights starts with its stock outputs.
+It costs one parameter, two elementwise passes over x and one saved activation; weight decay on
+warm_scale draws the attention towards the identity. In the first step only warm_scale has a
+gradient.
 
-Parameters and multiply-adds (what mmengine counts: no sigmoid, product or softmax) are for
-C = {CHANNELS} at {SIZE} x {SIZE}. Places are those in a Bottleneck; in a BasicBlock each is after
-the second norm.
+Parameters and operations are for C = {CHANNELS} at {SIZE} x {SIZE}, counted as in
+`tools/analysis_tools/complexity.py`: the multiply-adds of convolutions, linear layers and norms,
+which is what mmengine counts, and what it leaves out (sigmoids, products, means, fused attention).
+Places are those in a Bottleneck; in a BasicBlock each is after the second norm.
 """
 
 PICTURE = """![What each attention lets pass on an image of blood cells](images/attention_maps.png)
@@ -52,54 +61,24 @@ stage of a ResNet-18 to tell the cells from the background:*
 
 def render() -> str:
     """The page as Markdown."""
-    names = attention_names()
-    rows = [
-        '| attention | summary | place | parameters | multiply-adds |',
-        '| --- | --- | --- | ---: | ---: |',
-    ]
-    sections = []
-    for name in names:
-        cls = find_attention(name)
-        parameters, operations = complexity(cls)
-        place = Bottleneck.default_positions[cls.placement]
-        summary = _summary(cls)
-        link = f'[{name}](#{name.lower()})'
-        rows.append(f'| {link} | {summary} | {place} | {parameters:,} | {operations:,} |')
-        sections.append(_section(name, cls, place))
-    return '\n'.join([INTRO, *rows, '', PICTURE, '\n\n'.join(sections), ''])
-
-
-def print_table() -> None:
-    """All attentions in the terminal."""
-    table = Table('attention', 'what it does', 'place', 'arguments')
+    rows, sections = [], []
     for name in attention_names():
         cls = find_attention(name)
-        keys = [
-            key
-            for key in inspect.signature(cls).parameters
-            if key not in ('in_channels', 'warm_start')
-        ]
         place = Bottleneck.default_positions[cls.placement]
-        table.add_row(name, _summary(cls), place, ', '.join(keys))
-    Console().print(table)
+        counts = [f'{number:,}' for number in complexity(cls)]
+        rows.append([f'[{name}](#{name.lower()})', summary(cls), place, *counts])
+        sections.append(_section(name, cls, place))
+    header = ['attention', 'summary', 'place', 'parameters', 'multiply-adds', 'left out']
+    table = markdown_table(header, rows, left=3)
+    return '\n'.join([INTRO, table, PICTURE, '\n\n'.join(sections), ''])
 
 
-def complexity(cls: type[Attention]) -> tuple[int, int]:
-    """Parameters and multiply-adds of an attention at C = 256, 56 x 56."""
+def complexity(cls: type[Attention]) -> tuple[int, int, int]:
+    """Parameters, multiply-adds and other operations at C = 256, 56 x 56."""
     module = cls(CHANNELS, **cls.slot_defaults(0)).eval()
-    counter = FlopAnalyzer(module, (torch.zeros(1, CHANNELS, SIZE, SIZE),))
-    counter.set_op_handle('aten::scaled_dot_product_attention', _count_attention)
-    counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    with torch.no_grad():
-        operations = int(counter.total())
-    return sum(p.numel() for p in module.parameters()), operations
-
-
-def _count_attention(inputs: list, outputs: list) -> int:
-    """Multiply-adds of softmax(q k^T) v, which mmengine's counter does not know."""
-    query, key, value = (inputs[index].type().sizes() for index in range(3))
-    rows = math.prod(query[:-1])
-    return rows * key[-2] * (query[-1] + value[-1])
+    operations = count(module, torch.zeros(1, CHANNELS, SIZE, SIZE))[1]
+    parameters = sum(p.numel() for p in module.parameters())
+    return parameters, operations.flops, operations.left_out.total()
 
 
 def _section(name: str, cls: type[Attention], place: str) -> str:
@@ -116,12 +95,8 @@ def _section(name: str, cls: type[Attention], place: str) -> str:
     for word in ('Paper', 'Deviations'):
         match = re.search(rf'^({word}.*?)(?=\n\n|\Z)', source, re.S | re.M)
         if match:
-            lines += [_flow(match[1]), '']
+            lines += [one_line(match[1]), '']
     return '\n'.join(lines).rstrip()
-
-
-def _summary(cls: type[Attention]) -> str:
-    return _flow(inspect.getdoc(cls).split('\n\n')[0]).rstrip('.')
 
 
 def _part(cls: type[Attention], title: str, code: bool = False) -> str:
@@ -137,7 +112,7 @@ def _arguments(cls: type[Attention]) -> list[str]:
     lines = []
     parameters = inspect.signature(cls).parameters
     for entry in re.split(r'\n(?=\S)', _part(cls, 'Args')):
-        names, _, text = _flow(entry).partition(': ')
+        names, _, text = one_line(entry).partition(': ')
         keys = [name.strip() for name in names.split(',')]
         if keys == ['in_channels'] or keys == ['warm_start']:
             continue
@@ -146,7 +121,13 @@ def _arguments(cls: type[Attention]) -> list[str]:
     return lines or ['No arguments but `in_channels` and `warm_start`.']
 
 
-def _flow(text: str) -> str:
-    """One line per paragraph and per list item."""
-    text = re.sub(r':class:`(\w+)`', r'`\1`', text).replace('``', '`')
-    return re.sub(r'\s*\n\s*(?!- )', ' ', text.strip())
+def main(argv: list[str] | None = None) -> int:
+    """Write the page; return the exit status."""
+    argparse.ArgumentParser(description=__doc__.partition('\n\n')[0]).parse_args(argv)
+    write_whole(PAGE, render())
+    print(f'written: {PAGE}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,391 @@
+"""What mmattn's own tests run on every attention, for attentions of anyone's own.
+
+    from mmattn.testing import check_attention
+    check_attention(MyAttention, reduction=4)
+
+The checks need no test framework; each one of ``CHECKS`` takes the same arguments as
+:func:`check_attention`, so that pytest can name them one by one::
+
+    @pytest.mark.parametrize('check', CHECKS)
+    def test_my_attention(check):
+        check(MyAttention, reduction=4)
+"""
+
+import copy
+import inspect
+import io
+import pickle
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+from unittest import SkipTest
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_map
+
+from mmattn.attention import Attention
+
+Kind: TypeAlias = type[Attention]
+# SA's 64 groups need two channels each.
+CHANNELS = 128
+SIZES = ((1, 1), (3, 5), (7, 7), (14, 9), (50, 38))
+# torch 2.1 has neither dynamic sizes in torch.export nor float16 layers on a CPU.
+NEW_TORCH = tuple(int(n) for n in torch.__version__.split('.')[:2]) >= (2, 5)
+# What CUDA's autocast computes in float32, among what attentions are made of.
+IN_FLOAT32 = (
+    *('cosine_similarity', 'cumsum', 'exp', 'group_norm', 'layer_norm', 'log', 'log_softmax'),
+    *('norm', 'pow', 'prod', 'reciprocal', 'rsqrt', 'softmax', 'softplus', 'square', 'sum'),
+    '__pow__',
+)
+
+
+def check_attention(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> None:
+    """Check that an attention keeps the contract of :class:`mmattn.attention.Attention`.
+
+    What cannot be checked on this machine is skipped with a warning.
+
+    Args:
+        cls: The class.
+        in_channels: Channels to check it with; 128 fits mmattn's own.
+        arguments: Further arguments of the class.
+
+    Raises:
+        AssertionError: Naming the check that fails, and what was seen.
+    """
+    for check in CHECKS:
+        try:
+            with torch.random.fork_rng(devices=[]):
+                check(cls, in_channels, **arguments)
+        except SkipTest as reason:
+            warnings.warn(f'{check.__name__} skipped: {reason}', stacklevel=2)
+        except AssertionError as error:
+            raise AssertionError(f'{check.__name__}: {cls.__name__}: {error}') from error
+
+
+def _build(cls: Kind, in_channels: int, arguments: dict, **more: Any) -> Attention:
+    torch.manual_seed(0)
+    return cls(in_channels, **arguments, **more)
+
+
+def _randomised(cls: Kind, in_channels: int, arguments: dict, **more: Any) -> Attention:
+    """In eval mode; default weights such as zeros would hide a wrong branch."""
+    module = _build(cls, in_channels, arguments, **more)
+    for parameter in module.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    return module.eval()
+
+
+def _mean_error(actual: Tensor, expected: Tensor) -> float:
+    """Mean absolute error relative to the mean absolute value."""
+    error = (actual.double() - expected.double()).abs().mean()
+    return (error / expected.double().abs().mean()).item()
+
+
+def check_constructor(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> None:
+    """``in_channels`` first, ``warm_start`` off, no argument that could be swallowed."""
+    assert issubclass(cls, Attention), 'it has to inherit from mmattn.attention.Attention'
+    parameters = inspect.signature(cls).parameters
+    assert next(iter(parameters), None) == 'in_channels', 'the first argument is in_channels'
+    for name, parameter in parameters.items():
+        assert parameter.kind == parameter.POSITIONAL_OR_KEYWORD, f'{parameter} swallows arguments'
+        assert name == 'in_channels' or parameter.default is not parameter.empty, (
+            f'{name} has no default: it has to be built from the channels alone'
+        )
+    assert 'warm_start' in parameters and parameters['warm_start'].default is False, (
+        'it takes warm_start, False by default, and passes it on: '
+        'super().__init__(in_channels, warm_start)'
+    )
+    assert cls.placement in ('inner', 'before_norm', 'outer'), f'placement is {cls.placement!r}'
+    for stage in range(4):
+        _build(cls, in_channels, {**cls.slot_defaults(stage), **arguments})
+    shown = repr(_build(cls, in_channels, arguments))
+    assert f'in_channels={in_channels}' in shown, f'repr leaves out in_channels: {shown}'
+
+
+def check_bad_channels(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> None:
+    """Channels that cannot be are refused by name."""
+    for channels in (0, -8, 2.5, '64'):
+        try:
+            cls(channels, **arguments)
+        except ValueError as error:
+            text = str(error)
+            assert 'in_channels' in text and str(channels) in text, (
+                f'in_channels={channels!r} is not named: {text}'
+            )
+        else:
+            raise AssertionError(
+                f'in_channels={channels!r} is accepted; call super().__init__ before it is used'
+            )
+
+
+def check_sizes(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> None:
+    """Any size keeps its shape; the input and every parameter get finite gradients."""
+    for size in SIZES:
+        for training in (False, True):
+            case = f'{size[0]}x{size[1]}, {"training" if training else "eval"}'
+            module = _build(cls, in_channels, arguments).train(training)
+            x = torch.randn(2, in_channels, *size, requires_grad=True)
+            out = module(x)
+            assert out.shape == x.shape, f'{case}: {tuple(x.shape)} becomes {tuple(out.shape)}'
+            assert out.isfinite().all(), f'{case}: the output is not finite'
+            out.square().sum().backward()
+            assert x.grad.isfinite().all() and x.grad.any(), f"{case}: the input's gradient"
+            for key, parameter in module.named_parameters():
+                assert parameter.grad is not None, f'{case}: {key} gets no gradient'
+                assert parameter.grad.isfinite().all(), f"{case}: {key}'s gradient is not finite"
+
+
+def check_gradients(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> None:
+    """Gradients are those of finite differences."""
+    for channels in (4, 8, 16, 32, 64, in_channels):
+        try:
+            module = _build(cls, channels, arguments).double()
+            break
+        except ValueError:
+            # gradcheck is quadratic: on as few channels as it takes.
+            continue
+    # Distinct values: a maximum has no derivative where two are equal.
+    x = torch.randperm(2 * channels * 6).double().reshape(2, channels, 3, 2) / (6 * channels)
+    x = (x - x.mean()).requires_grad_()
+    for parameter in module.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    for training in (False, True):
+        module.train(training)
+        assert torch.autograd.gradcheck(
+            lambda x, *_: module(x),
+            (x, *module.parameters()),
+            fast_mode=channels > 8,
+            nondet_tol=1e-9,
+        )
+
+
+def check_memory_formats(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> None:
+    """channels_last gives the same output, in channels_last."""
+    module = _randomised(cls, in_channels, arguments)
+    x = torch.randn(2, in_channels, 9, 14)
+    out = module(x.to(memory_format=torch.channels_last))
+    assert out.is_contiguous(memory_format=torch.channels_last), (
+        'a channels_last map comes out in another memory format'
+    )
+    error = _mean_error(out, module(x))
+    assert error < 1e-5, f'the output of a channels_last map is off by {error:.2g}'
+
+
+def check_dtypes(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> None:
+    """The dtype that goes in comes out, with as many digits."""
+    tolerances = {torch.float64: 1e-5, torch.float32: 1e-5, torch.bfloat16: 0.05}
+    if NEW_TORCH:
+        tolerances[torch.float16] = 0.005
+    for dtype, tolerance in tolerances.items():
+        module = _randomised(cls, in_channels, arguments).to(dtype)
+        x = torch.randn(2, in_channels, 9, 14).to(dtype)
+        out = module(x)
+        assert out.dtype == dtype, f'{dtype} becomes {out.dtype}'
+        assert out.isfinite().all(), f'the output in {dtype} is not finite'
+        error = _mean_error(out, module.double()(x.double()))
+        assert error < tolerance, f'in {dtype} the output is off by {error:.2g}'
+
+
+def check_mixed_precision(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> None:
+    """Under autocast the dtype stays, and no map of bfloat16 is widened to float32."""
+    for warm_start in (False, True):
+        module = _randomised(cls, in_channels, arguments, warm_start=warm_start)
+        x = torch.randn(2, in_channels, 45, 51)
+        expected = module(x)
+        with torch.autocast('cpu', torch.bfloat16):
+            out = module(x)
+        assert out.dtype == x.dtype, f'under autocast {x.dtype} becomes {out.dtype}'
+        error = _mean_error(out, expected)
+        assert error < 0.05, f'under autocast the output is off by {error:.2g}'
+        x = x.bfloat16().requires_grad_()
+        for training in (False, True):
+            module.train(training)
+            shapes = {tuple(parameter.shape) for parameter in module.parameters()}
+            widened = _Widened(x, shapes)
+            with torch.autocast('cpu', torch.bfloat16), _CudaAutocast(), widened:
+                out = module(x)
+            with widened:
+                out.backward(torch.ones_like(out))
+            assert out.dtype == x.dtype, f'under autocast {x.dtype} becomes {out.dtype}'
+            assert not widened.found, (
+                f'under autocast {", ".join(sorted(widened.found))} makes a float32 map; '
+                f'multiply with mmattn.attention.base.gated, normalise with its group_norm'
+            )
+
+
+class _CudaAutocast(TorchFunctionMode):
+    """Computes in float32 on a CPU what autocast computes in float32 on CUDA."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        enabled = torch.is_autocast_enabled('cpu') if NEW_TORCH else torch.is_autocast_cpu_enabled()
+        if enabled and func.__name__ in IN_FLOAT32:
+            args = tree_map(lambda x: x.float() if isinstance(x, Tensor) else x, args)
+        return func(*args, **(kwargs or {}))
+
+
+class _Widened(TorchDispatchMode):
+    """Notes the operators that make float32 tensors half as large as a map, or larger."""
+
+    def __init__(self, x: Tensor, shapes: set[tuple[int, ...]]) -> None:
+        super().__init__()
+        self.least = x.numel() // 2
+        # Gradients of parameters are float32 as they should be.
+        self.shapes = shapes
+        self.found: set[str] = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        outs = func(*args, **(kwargs or {}))
+        for out in tree_flatten(outs)[0]:
+            if (
+                isinstance(out, Tensor)
+                and out.dtype == torch.float32
+                and out.numel() >= self.least
+                and tuple(out.shape) not in self.shapes
+            ):
+                self.found.add(func.overloadpacket.__name__)
+        return outs
+
+
+def check_warm_start(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> None:
+    """``warm_start=True`` is the identity to the last bit, and learns."""
+    module = _build(cls, in_channels, arguments, warm_start=True)
+    x = torch.randn(4, in_channels, 9, 14)
+    for training in (True, False):
+        assert torch.equal(module.train(training)(x), x), 'warm_start=True is not the identity'
+        with torch.autocast('cpu', torch.bfloat16):
+            assert torch.equal(module(x.bfloat16()), x.bfloat16()), 'nor under autocast'
+    module.train()
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    before = copy.deepcopy(module.state_dict())
+    for step in range(2):
+        optimizer.zero_grad()
+        (module(x) * x.roll(1, 0)).sum().backward()
+        if step == 0:
+            moving = {key for key, p in module.named_parameters() if p.grad.any()}
+            assert moving == {'warm_scale'}, f'in the first step {sorted(moving)} have a gradient'
+        optimizer.step()
+    for key, parameter in module.named_parameters():
+        # A shift of all keys cancels in a softmax, of all logits in a norm.
+        learned = not torch.equal(parameter, before[key]) or parameter.grad.abs().max() < 1e-6
+        assert learned, f'{key} does not learn'
+
+
+def check_state_dict(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> None:
+    """Weights survive a state_dict, a deepcopy and a pickle."""
+    x = torch.randn(1, in_channels, 7, 7)
+    for warm_start in (False, True):
+        module = _randomised(cls, in_channels, arguments, warm_start=warm_start)
+        other = cls(in_channels, **arguments, warm_start=warm_start).eval()
+        other.load_state_dict(copy.deepcopy(module.state_dict()), strict=True)
+        for twin in (other, copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
+            assert torch.equal(twin(x), module(x)), 'a copy computes something else'
+
+
+def check_determinism(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> None:
+    """It runs with torch's deterministic algorithms, and gives the same twice."""
+    module = _randomised(cls, in_channels, arguments).train()
+    x = torch.randn(2, in_channels, 14, 9)
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        gradients = []
+        for _ in range(2):
+            leaf = x.clone().requires_grad_()
+            torch.manual_seed(0)
+            module(leaf).square().sum().backward()
+            gradients.append(leaf.grad)
+    finally:
+        torch.use_deterministic_algorithms(before)
+    assert torch.equal(*gradients), 'two runs have different gradients'
+
+
+def check_compile(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> None:
+    """torch.compile takes it as one graph; its backend here needs no compiler."""
+    if not torch._dynamo.is_dynamo_supported():
+        raise SkipTest('torch.compile does not work with this Python')
+    torch._dynamo.reset()
+    module = _randomised(cls, in_channels, arguments)
+    x = torch.randn(2, in_channels, 9, 14)
+    compiled = torch.compile(module, fullgraph=True, backend='aot_eager')
+    torch.testing.assert_close(compiled(x), module(x))
+
+
+def check_trace(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> None:
+    """torch.jit.trace takes it, and what is traced can be saved."""
+    module = _randomised(cls, in_channels, arguments)
+    x = torch.randn(2, in_channels, 14, 9)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        buffer = io.BytesIO()
+        torch.jit.save(torch.jit.trace(module, x), buffer)
+        buffer.seek(0)
+        traced = torch.jit.load(buffer)
+    torch.testing.assert_close(traced(x), module(x))
+
+
+def check_export(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> None:
+    """torch.export takes it with dynamic height and width."""
+    if not NEW_TORCH:
+        raise SkipTest(f'torch {torch.__version__} has no dynamic sizes in torch.export')
+    module = _randomised(cls, in_channels, arguments)
+    program = torch.export.export(
+        module, (torch.randn(2, in_channels, 14, 21),), dynamic_shapes=(_dynamic(14),)
+    ).module()
+    for size in ((14, 21), (33, 20)):
+        x = torch.randn(2, in_channels, *size)
+        torch.testing.assert_close(program(x), module(x), atol=1e-5, rtol=1e-4)
+
+
+def check_onnx(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> None:
+    """Its ONNX graph gives the same in onnxruntime, at several sizes."""
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime
+
+        if NEW_TORCH:
+            import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise SkipTest(f'needs {error.name}') from error
+    module = _randomised(cls, in_channels, arguments)
+    example = torch.randn(2, in_channels, 14, 21)
+    names = dict(input_names=['x'], output_names=['y'])
+    if NEW_TORCH:
+        options = dict(dynamo=True, dynamic_shapes=dict(x=_dynamic(2)), verbose=False)
+    else:
+        options = dict(opset_version=17, dynamic_axes={'x': {2: 'h', 3: 'w'}})
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        path = str(Path(folder) / 'attention.onnx')
+        torch.onnx.export(module, (example,), path, **names, **options)
+        session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
+    for size in ((14, 21), (33, 20), (2, 6)):
+        x = torch.randn(2, in_channels, *size)
+        (out,) = session.run(None, {'x': x.numpy()})
+        torch.testing.assert_close(torch.from_numpy(out), module(x), atol=1e-4, rtol=1e-3)
+
+
+def _dynamic(least: int) -> dict[int, Any]:
+    return {2: torch.export.Dim('h', min=least), 3: torch.export.Dim('w', min=least)}
+
+
+CHECKS: tuple[Callable[..., None], ...] = (
+    check_constructor,
+    check_bad_channels,
+    check_sizes,
+    check_gradients,
+    check_memory_formats,
+    check_dtypes,
+    check_mixed_precision,
+    check_warm_start,
+    check_state_dict,
+    check_determinism,
+    check_compile,
+    check_trace,
+    check_export,
+    check_onnx,
+)
