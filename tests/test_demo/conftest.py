@@ -1,14 +1,20 @@
-"""Configs of every kind of data set, as fixtures."""
+"""Configs of every kind of data set, and demos of few images, as fixtures."""
 
+import copy
+import functools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from mmengine.config import Config
 
+from mmattn.demo.tasks import TASKS
+
 CONFIGS = Path(__file__).parents[2] / 'configs'
 RESIZE = dict(type='Resize', scale=(1000, 600), keep_ratio=True)
 
 
+@functools.cache
 def shipped(name):
     return Config.fromfile(CONFIGS / f'{name}.py')
 
@@ -66,12 +72,26 @@ KINDS = {
 
 
 @pytest.fixture
-def config_of():
-    """Builds the config of a kind; skips where its toolbox is not installed."""
+def config_of(tmp_path):
+    """Builds the config of a kind, with a work_dir; skips where its toolbox is not installed."""
 
     def build(kind):
         scope, builder = KINDS[kind]
         pytest.importorskip(scope)
-        return builder()
+        cfg = copy.deepcopy(builder())
+        cfg.work_dir = str(tmp_path / 'work')
+        return cfg
 
     return build
+
+
+@pytest.fixture
+def few_images(monkeypatch):
+    """Demos of one step and few small images, read in this process; their sizes."""
+    for name, task in TASKS.items():
+        # A classifier's folders are there for all of its classes.
+        images = task.style.categories if name == 'classification' else 2
+        size = dict(batch_size=images, train_images=2 * images, val_images=images, workers=0)
+        size.update(iterations=1, evaluations=1, side=min(task.side, 64))
+        monkeypatch.setitem(TASKS, name, replace(task, **size))
+    return TASKS

@@ -4,12 +4,11 @@ import pytest
 from mmengine.config import Config
 
 from mmattn.demo.schedule import set_optimizer, shorten
-from mmattn.demo.sizes import scale_sizes, test_size
+from mmattn.demo.sizes import native_size, scale_sizes
 from mmattn.demo.tasks import TASKS
 
 TASK = TASKS['detection']
 PER_EPOCH = TASK.train_images // TASK.batch_size
-test_size.__test__ = False
 
 
 def config(**changes):
@@ -95,9 +94,9 @@ def test_sizes_are_scaled_and_ratios_are_not():
 
 
 def test_the_test_size_is_the_last_one():
-    assert test_size([dict(type='ResizeEdge', scale=256), dict(crop_size=224)]) == (224, 224)
-    assert test_size([dict(type='Resize', scale=(1333, 800))]) == (1333, 800)
-    assert test_size([dict(type='PackInputs')]) is None
+    assert native_size([dict(type='ResizeEdge', scale=256), dict(crop_size=224)]) == (224, 224)
+    assert native_size([dict(type='Resize', scale=(1333, 800))]) == (1333, 800)
+    assert native_size([dict(type='PackInputs')]) is None
 
 
 def test_no_scheduler_shrinks_to_nothing():
