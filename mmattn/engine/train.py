@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 from mmengine.config import Config
@@ -20,6 +21,7 @@ from mmattn.engine.prepare import prepare, set_seed, set_work_dir
 from mmattn.engine.resume import choose_checkpoint, how_to_continue
 from mmattn.engine.runner import open_runner
 from mmattn.engine.summary import (
+    SUMMARY_FILE,
     RecordHook,
     RunSummary,
     print_start,
@@ -103,6 +105,9 @@ def train(
     amp_on = type_name(cfg.get('optim_wrapper') or {}) == 'AmpOptimWrapper'
     record = RecordHook(started)
     with open_runner(cfg, [record, NonFiniteLossHook(AMP_PATIENCE if amp_on else 0)]) as runner:
+        if is_main_process():
+            # From here on the work dir is no longer that of an earlier run that came to its end.
+            Path(runner.work_dir, SUMMARY_FILE).unlink(missing_ok=True)
         try:
             runner.train()
         except (Exception, KeyboardInterrupt) as error:
