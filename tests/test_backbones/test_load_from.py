@@ -1,10 +1,13 @@
 """``load_from`` of a stock model through the Runner: the run starts at the stock outputs."""
 
+import pickle
+import subprocess
+import sys
 from itertools import count
 
 import pytest
 import torch
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.registry import MODELS, DefaultScope
@@ -162,10 +165,10 @@ def tensors(output):
     return [tensor for _, value in sorted(items) for tensor in tensors(value)]
 
 
-def stock_model(scope, kind):
+def stock_model(scope, config):
     """With weights that let every layer matter."""
     with DefaultScope.overwrite_default_scope(scope):
-        model = MODELS.build(model_config(scope, kind))
+        model = MODELS.build(config)
     torch.manual_seed(0)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -177,7 +180,7 @@ def stock_model(scope, kind):
 
 @pytest.mark.parametrize(('scope', 'kind'), STOCK)
 def test_a_stock_model_keeps_its_outputs(tmp_path, scope, kind):
-    stock = stock_model(scope, kind)
+    stock = stock_model(scope, model_config(scope, kind))
     checkpoint = tmp_path / 'stock.pth'
     torch.save(dict(state_dict=stock.state_dict(), meta={}), checkpoint)
     expected, _ = run(tmp_path, scope, stock)
@@ -195,7 +198,7 @@ def log_of(folder):
 
 
 def test_the_log_counts_what_was_loaded_under_whatever_name(tmp_path):
-    stock = stock_model('mmdet', 'MobileNetV2')
+    stock = stock_model('mmdet', model_config('mmdet', 'MobileNetV2'))
     state = stock.state_dict()
     del state['bbox_head.retina_cls.weight']
     state['neck.lateral_convs.0.conv.weight'] = torch.zeros(3)
@@ -216,11 +219,11 @@ def test_what_does_not_fit_is_refused(tmp_path, kind):
     """Bare backbone weights, another network's and another depth's."""
     config = model_config('mmdet', kind)
     path = tmp_path / 'other.pth'
-    stock = stock_model('mmdet', 'ResNet')
+    stock = stock_model('mmdet', model_config('mmdet', 'ResNet'))
     torch.save(stock.backbone.state_dict(), path)
     with pytest.raises(UserError, match=r'backbone.*init_cfg=dict\(type=.Pretrained'):
         run(tmp_path, 'mmdet', config, path)
-    torch.save(stock_model('mmdet', 'MobileNetV2').state_dict(), path)
+    torch.save(stock_model('mmdet', model_config('mmdet', 'MobileNetV2')).state_dict(), path)
     with pytest.raises(UserError, match='does not fit'):
         run(tmp_path, 'mmdet', config, path)
     config['backbone'].update(depth=18)
@@ -228,3 +231,40 @@ def test_what_does_not_fit_is_refused(tmp_path, kind):
     torch.save(stock.state_dict(), path)
     with pytest.raises(UserError, match='does not fit'):
         run(tmp_path, 'mmdet', config, path)
+
+
+@pytest.mark.slow
+def test_the_tool_starts_a_mobilenet_detector_at_mmdets_detections(tmp_path, project_root):
+    from mmattn.demo import Demo
+    from mmattn.engine.evaluate import evaluate
+
+    cfg = Config.fromfile(project_root / 'configs' / 'faster_rcnn_r50_scsa_1x_coco.py')
+    cfg.work_dir = str(tmp_path / 'data')
+    Demo().prepare(cfg)
+    for name, backbone in (
+        ('stock', dict(kind='MobileNetV2')),
+        ('ours', dict(kind='mmattn.MobileNetV2', attention=dict(type='SCSA', warm_start=True))),
+    ):
+        cfg.model = model_config('mmdet', **backbone)
+        cfg.model.bbox_head.num_classes = 80
+        cfg.dump(tmp_path / f'{name}.py')
+        if name == 'stock':
+            model = stock_model('mmdet', cfg.model)
+            torch.save(dict(state_dict=model.state_dict(), meta={}), tmp_path / 'stock.pth')
+    results = [tmp_path / 'stock.pkl', tmp_path / 'ours.pkl']
+    checkpoint = str(tmp_path / 'stock.pth')
+    evaluate(str(tmp_path / 'stock.py'), checkpoint, out=str(results[0]), work_dir=cfg.work_dir)
+    done = subprocess.run(
+        [sys.executable, project_root / 'tools' / 'test.py', 'ours.py', checkpoint]
+        + ['--out', str(results[1]), '--work-dir', cfg.work_dir],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    expected, actual = (pickle.loads(path.read_bytes()) for path in results)
+    assert expected and len(expected) == len(actual)
+    for a, b in zip(expected, actual, strict=True):
+        assert len(a['pred_instances']['scores'])
+        for key, value in a['pred_instances'].items():
+            assert torch.equal(value, b['pred_instances'][key]), key
