@@ -76,74 +76,65 @@ SOURCE = CheckpointSource(
     attention=('SE',),
 )
 '''
-PUBLISH = """
+RUN = """
+import contextlib, io, runpy, sys
 import torch
 from mmattn.registry import MODELS
 
 torch.manual_seed(0)
 model = MODELS.build(dict(type='ChainNet', width=32, attention=dict(type='SE', reduction=4)))
-state = {}
-for key, value in model.state_dict().items():
+own, theirs = model.state_dict(), {}
+for key, value in own.items():
     key = key.replace('layer', 'trunk.').replace('.0.', '.', 1)
-    state[key.replace('attn_after_conv.', 'gate.')] = value
-torch.save(state, 'chain.pth')
-torch.save(model.state_dict(), 'own.pth')
-"""
-LOAD = """
-import torch
+    theirs[key.replace('attn_after_conv.', 'gate.')] = value
+torch.save(theirs, 'chain.pth')
+
+sys.argv = ['convert_checkpoint.py', 'chain.pth', 'converted.pth']
+printed = io.StringIO()
+with contextlib.suppress(SystemExit), contextlib.redirect_stdout(printed):
+    runpy.run_path('convert_checkpoint.py', run_name='__main__')
+text = printed.getvalue()
+assert 'a zoo of chains' in text and "attention=dict(type='SE', reduction=4" in text, text
+
 import mmattn.backbones
 from mmengine.config import Config
-from mmengine.registry import MODELS
+from mmengine.registry import MODELS as ROOT
 
-own = torch.load('own.pth')
-backbone = MODELS.build(Config.fromfile('chain.py').model.backbone)
+config = Config.fromstring(text[text.index('custom_imports') : text.index('note:')], '.py')
+backbone = ROOT.build(config.model.backbone)
 assert type(backbone) is mmattn.backbones.ChainNet
 backbone.init_weights()
 assert all(torch.equal(value, own[key]) for key, value in backbone.state_dict().items())
 assert backbone(torch.zeros(1, 3, 8, 8))[0].shape == (1, 32, 2, 2)
-# Without a conversion, its names are known too.
-fresh = mmattn.backbones.ChainNet(32)
-stock = {key: value for key, value in torch.load('chain.pth').items() if '.gate.' not in key}
-assert not any(fresh.load_state_dict(stock))
+# Its names are known without a conversion, too.
+stock = {key: value for key, value in theirs.items() if '.gate.' not in key}
+assert not any(mmattn.backbones.ChainNet(32).load_state_dict(stock))
 """
 
 
-@pytest.fixture
-def copied(tmp_path, project_root):
-    """The package with a source and a network more; a function that runs Python there."""
-    shutil.copytree(
-        Path(mmattn.__file__).parent,
-        tmp_path / 'mmattn',
-        ignore=shutil.ignore_patterns('__pycache__', '.mim'),
+def python(folder, *words, path=''):
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=folder,
+        env={**os.environ, 'PYTHONPATH': os.pathsep.join([path, str(folder)])},
+        capture_output=True,
+        text=True,
     )
-    tool = project_root / 'tools' / 'model_converters' / 'convert_checkpoint.py'
-    shutil.copy(tool, tmp_path)
-    (tmp_path / 'mmattn' / 'backbones' / 'chain.py').write_text(NETWORK)
-    (tmp_path / 'mmattn' / 'weights' / 'sources' / 'chainzoo.py').write_text(SOURCE)
-
-    def python(*words, path=''):
-        done = subprocess.run(
-            [sys.executable, *words],
-            cwd=tmp_path,
-            env={**os.environ, 'PYTHONPATH': os.pathsep.join([path, str(tmp_path)])},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
-        return done.stdout
-
-    return python
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
 
 
 @pytest.mark.slow
-def test_a_source_and_a_network_are_one_file_each(tmp_path, copied):
+def test_a_source_and_a_network_are_one_file_each(tmp_path, project_root):
+    package = tmp_path / 'mmattn'
+    left_out = shutil.ignore_patterns('__pycache__', '.mim')
+    shutil.copytree(Path(mmattn.__file__).parent, package, ignore=left_out)
+    shutil.copy(project_root / 'tools/model_converters/convert_checkpoint.py', tmp_path)
+    (package / 'backbones' / 'chain.py').write_text(NETWORK)
+    (package / 'weights' / 'sources' / 'chainzoo.py').write_text(SOURCE)
+    # A torch that must not be imported.
     (tmp_path / 'light' / 'torch').mkdir(parents=True)
     (tmp_path / 'light' / 'torch' / '__init__.py').write_text("raise RuntimeError('heavy')")
-    text = copied('convert_checkpoint.py', '--help', path=str(tmp_path / 'light'))
+    text = python(tmp_path, 'convert_checkpoint.py', '--help', path=str(tmp_path / 'light'))
     assert 'cbam, chainzoo, coordatt' in ' '.join(text.split())
-    copied('-c', PUBLISH)
-    text = copied('convert_checkpoint.py', 'chain.pth', 'converted.pth')
-    assert 'a zoo of chains' in text and "type='mmattn.ChainNet'" in text
-    assert "attention=dict(type='SE', reduction=4" in text
-    (tmp_path / 'chain.py').write_text(text[text.index('custom_imports') : text.index('note:')])
-    copied('-c', LOAD)
+    python(tmp_path, '-c', RUN)
