@@ -252,7 +252,12 @@ def _table(name: str, table: dict, sizes: dict) -> str:
         for row in table['experiments']
     ]
     header = ['config', 'row', *COUNTS, *(f"paper's {key}" for key in metrics)]
-    notes = [table.get('note', ''), *(row.note for row in table['experiments'])]
+    seeds = ', '.join(map(str, table.get('seeds', [])))
+    notes = [
+        f"the paper's figures are means over seeds {seeds}." if seeds else '',
+        table.get('note', ''),
+    ]
+    notes += [row.note for row in table['experiments']]
     notes = [note[0].upper() + note[1:] for note in notes if note]
     source = ' '.join([f'{table["source"]}.', *notes])
     return f'## {name}: {table["title"]}\n\n{source}\n\n{markdown_table(header, rows, left=2)}'

@@ -25,26 +25,25 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('-V', '--version', action='version', version=f'mmattn {__version__}')
     commands = parser.add_subparsers(dest='command', title='commands', metavar='COMMAND')
 
-    text = 'what is installed, and how to mend what does not fit'
-    doctor = commands.add_parser('doctor', help=text, description=text)
+    def add(name: str, text: str, **options: str) -> argparse.ArgumentParser:
+        description = f'{text[0].upper()}{text[1:]}.'
+        return commands.add_parser(name, help=text, description=description, **options)
+
+    doctor = add('doctor', 'what is installed, and how to mend what does not fit')
     doctor.set_defaults(run=lambda args: run_doctor())
 
-    text = 'the attentions: what each does, its place, its arguments'
-    attention = commands.add_parser('attention', help=text, description=text)
+    attention = add('attention', 'the attentions: what each does, its place, its arguments')
     attention.add_argument('--write', metavar='FILE', help=argparse.SUPPRESS)
     attention.set_defaults(run=_attention)
 
-    text = 'the data sets: where to get them, what of them is here'
-    data = commands.add_parser('data', help=text, description=text)
+    data = add('data', 'the data sets: where to get them, what of them is here')
     data.add_argument('name', nargs='?', metavar='NAME', help='which one; without it a list')
     data.add_argument('--data-root', metavar='DIR', help='its folder, if not the default one')
     data.set_defaults(run=_data)
 
-    text = "the papers' tables: the figures and the command of each row"
-    rows = commands.add_parser(
+    rows = add(
         'experiments',
-        help=text,
-        description=text,
+        "the papers' tables: the figures and the command of each row",
         epilog='tools/run_table.py runs a whole table, and prints our results beside the figures.',
     )
     rows.add_argument('--table', metavar='NAME', help='only this table, such as scsa-4')
@@ -55,8 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     rows.add_argument('--commands', action='store_true', help='only the commands, one a line')
     rows.set_defaults(run=_experiments)
 
-    text = 'the version of mmattn'
-    version = commands.add_parser('version', help=text, description=text)
+    version = add('version', 'the version of mmattn')
     version.set_defaults(run=lambda args: print(f'mmattn {__version__}'))
 
     # Without a help text it is not listed.

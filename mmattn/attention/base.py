@@ -152,7 +152,8 @@ def group_norm(norm: nn.GroupNorm, x: Tensor) -> Tensor:
     Also for a single value per group, which ``nn.GroupNorm`` refuses.
     """
     weight, bias = norm.weight.to(x.dtype), norm.bias.to(x.dtype)
-    with torch.autocast(x.device.type, enabled=False):
+    # meta tensors know no autocast
+    with torch.autocast('cpu' if x.is_meta else x.device.type, enabled=False):
         return torch.group_norm(x, norm.num_groups, weight, bias, norm.eps)
 
 
