@@ -1,7 +1,10 @@
 """Which metric chooses the best checkpoint of a run."""
 
+import inspect
+
 from mmengine.config import Config
 
+from mmattn.registry import METRICS
 from mmattn.utils.walk import type_name
 
 
@@ -34,14 +37,15 @@ def set_save_best(cfg: Config) -> list[str]:
 
 
 def main_metric(evaluator: dict) -> str | None:
-    """Name under which an evaluator reports the metric its task is judged by."""
+    """Name under which an evaluator reports the metric its task is judged by.
+
+    A metric class that is not of the toolboxes says it by its attribute ``main_metric``.
+    """
     kind = type_name(evaluator)
     if kind == 'CocoMetric':
         first = evaluator.get('metric', 'bbox')
         first = first if isinstance(first, str) else first[0]
         default, name = 'coco', {'bbox': 'bbox_mAP', 'segm': 'segm_mAP'}.get(first, 'AR@100')
-    elif kind == 'VisDroneMetric':
-        default, name = 'visdrone', 'bbox_mAP'
     elif kind == 'VOCMetric':
         default, name = 'pascal_voc', 'mAP'
     elif kind == 'IoUMetric':
@@ -50,6 +54,11 @@ def main_metric(evaluator: dict) -> str | None:
         topk = evaluator.get('topk', 1)
         default, name = 'accuracy', f'top{topk if isinstance(topk, int) else min(topk)}'
     else:
-        return None
+        metric = evaluator.get('type')
+        metric = metric if inspect.isclass(metric) else METRICS.get(metric or '')
+        name = getattr(metric, 'main_metric', None)
+        if name is None:
+            return None
+        default = metric.default_prefix
     prefix = evaluator.get('prefix', default)
     return f'{prefix}/{name}' if prefix else name
