@@ -13,6 +13,7 @@ from mmattn.utils.errors import UserError
 
 # Larger files are looked at, not parsed: the data set is going to, and that takes seconds.
 LARGE = 64 * 2**20
+END = 2**20
 NUMBER = (int, float)
 # What mmdet reads of each entry.
 FIELDS = {
@@ -46,7 +47,8 @@ def check(dataset: dict, reader: type) -> Iterator[str]:
     if missing:
         yield f'{text}; these classes of {reader.__name__} are not learnt.'
     # A set of images without any annotation may be one of several.
-    if training and any(categories.values()) and not any(map(categories.get, wanted)):
+    used = any(categories.values())
+    if training and wanted and used and not any(map(categories.get, wanted)):
         raise UserError(f'{path} has no annotation of the classes {listed(wanted)}.')
 
 
@@ -87,27 +89,22 @@ def _is_box(value: list[Any]) -> bool:
 
 
 def _look_into(path: Path) -> list[dict] | None:
-    """The categories of a large file, found without parsing it; None if it looks odd.
-
-    A file that was cut off has other numbers of opening and closing brackets.
-    """
-    with path.open('rb') as file:
-        surplus = 0
-        while block := file.read(2**24):
-            surplus += sum(map(block.count, b'{[')) - sum(map(block.count, b'}]'))
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
-            start = text.rfind(b'"categories"')
-            if surplus or start < 0 or text.rfind(b'"annotations"') < 0:
-                return None
-            after = text[start + len(b'"categories"') : start + 2**22]
-    try:
-        found, _ = json.JSONDecoder().raw_decode(after.decode(errors='ignore').lstrip(' :\r\n\t'))
-    except ValueError:
+    """The categories of a large file, found near its ends; None if it looks odd or cut off."""
+    with path.open('rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        ends = text[:END], text[-END:]
+    if not b''.join(ends[1].split()).endswith(b'}]}'):
         return None
-    fits = isinstance(found, list) and all(
-        isinstance(each, dict) and 'name' in each for each in found
-    )
-    return found if fits else None
+    for end in ends:
+        _, _, after = end.rpartition(b'"categories"')
+        try:
+            found, _ = json.JSONDecoder().raw_decode(
+                after.decode(errors='ignore').lstrip(' :\r\n\t')
+            )
+        except ValueError:
+            continue
+        if isinstance(found, list) and all(isinstance(c, dict) and 'name' in c for c in found):
+            return found
+    return None
 
 
 LAYOUT = Layout(
