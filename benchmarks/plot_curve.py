@@ -2,7 +2,7 @@
 
     python benchmarks/plot_curve.py WORK_DIR OUT_DIR [--note TEXT]
 
-Writes NAME.json (config, metrics, time; `python -m mmattn zoo` reads it), NAME.log (the lines of
+Writes NAME.json (config, metrics, time; `docs/zoo.py` reads it), NAME.log (the lines of
 training and validation), NAME.jsonl (the scalars) and NAME.png into OUT_DIR; NAME is that of
 WORK_DIR. The latest run of a work dir with several is taken.
 """
