@@ -29,7 +29,7 @@ class _ChannelGate(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         descriptors = torch.cat((x.mean((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)))
         gates = self.fc2(self.fc1(descriptors).relu()).sigmoid()
-        return torch.stack(gates.chunk(2)).sum(0)
+        return gates.unflatten(0, (2, -1)).sum(0)
 
 
 @MODELS.register_module()

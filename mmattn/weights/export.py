@@ -1,11 +1,14 @@
 """Backbones and classifiers as ONNX files and torch.export programs.
 
 Height, width and batch stay dynamic. What was written is loaded again and compared with the
-model at two sizes before it gets its name. Swin Transformer computes its window masks in Python,
-which ties a program to one size: it is refused by that check. The ONNX exporter of torch 2.1
-refuses SCSA and its halves.
+model at two sizes, and from 1 x 1 up until it agrees, before it gets its name; the least size is
+in the file: ``least_height`` and ``least_width`` of an ONNX file's metadata_props and of a .pt2's
+extra files. Swin Transformer computes its window masks in Python, which ties a program to one
+size: it is refused by that check. The ONNX exporter of torch 2.1 refuses SCSA and its halves.
 """
 
+import subprocess
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -29,6 +33,19 @@ NEW_TORCH = tuple(int(n) for n in torch.__version__.split('.')[:2]) >= (2, 5)
 OPSET = 17
 
 Run = Callable[[Tensor], tuple[Tensor, ...]]
+Size = tuple[int, int]
+
+# A process of its own: onnxruntime may crash on a graph that does not fit its input.
+RUN_ONNX = """
+import sys
+import numpy, onnxruntime
+_, model, image, outputs = sys.argv
+try:
+    session = onnxruntime.InferenceSession(model, providers=['CPUExecutionProvider'])
+    numpy.savez(outputs, *session.run(None, {'image': numpy.load(image)}))
+except Exception as error:
+    sys.exit(print(error) or 1)
+"""
 
 
 class Exported(NamedTuple):
@@ -36,11 +53,11 @@ class Exported(NamedTuple):
 
     Attributes:
         errors: (height, width) -> largest relative difference from the model.
-        least: Smallest height and width, where they are known.
+        least: Smallest (height, width) at which the file was found to agree.
     """
 
-    errors: dict[tuple[int, int], float]
-    least: tuple[int, int] | None
+    errors: dict[Size, float]
+    least: Size
 
 
 class Classifier(nn.Module):
@@ -85,8 +102,8 @@ def export(
     module: nn.Module,
     path: Path,
     kind: str,
-    size: tuple[int, int] = (224, 224),
-    check_size: tuple[int, int] = (256, 315),
+    size: Size = (224, 224),
+    check_size: Size = (256, 315),
     force: bool = False,
 ) -> Exported:
     """Export a module with dynamic batch, height and width, and check the file.
@@ -109,29 +126,35 @@ def export(
     require_packages(kind)
     # Old exporters put the module back into the mode it came in.
     module.eval()
-    least = None
+    bounds = (1, 1)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad():
         # The exporters warn of what they themselves do.
         warnings.simplefilter('ignore')
         file = Path(folder) / f'model{FORMATS[kind]}'
-        if NEW_TORCH:
+        if not NEW_TORCH:
+            with _explaining(module, 'torch.onnx'):
+                _write_onnx_by_tracing(module, file, size)
+        else:
             program = trace(module, size)
-            least = _least(program)
-            if kind == 'onnx':
+            bounds = _bounds(program)
+            if kind == 'torch':
+                torch.export.save(program, file)
+            else:
                 outputs = len(as_tuple(module(random_images(2, size))))
                 with _explaining(module, 'torch.onnx'):
                     _write_onnx(program, file, outputs)
-            else:
-                torch.export.save(program, file)
-        else:
-            with _explaining(module, 'torch.onnx'):
-                _write_onnx_by_tracing(module, file, size)
         run = _run_onnx(file) if kind == 'onnx' else _run_torch(file)
         # Another batch size each time, too.
         errors = {
             each: _check(run, module, random_images(batch, each))
             for batch, each in ((2, size), (1, check_size))
         }
+        least = _least(run, module, bounds, size)
+        limits = dict(least_height=str(least[0]), least_width=str(least[1]))
+        if kind == 'torch':
+            torch.export.save(program, file, extra_files=limits)
+        else:
+            _add_metadata(file, limits)
         write_whole(path, file.read_bytes())
     return Exported(errors, least)
 
@@ -171,7 +194,7 @@ def _explaining(module: nn.Module, what: str) -> Iterator[None]:
         ) from error
 
 
-def trace(module: nn.Module, size: tuple[int, int]) -> Any:
+def trace(module: nn.Module, size: Size) -> Any:
     """A torch.export program that accepts any batch, and any size that the module accepts."""
     import torch.fx.experimental._config as symbols
 
@@ -187,6 +210,7 @@ def trace(module: nn.Module, size: tuple[int, int]) -> Any:
             module,
             (random_images(2, size),),
             dynamic_shapes=({0: dynamic, 2: dynamic, 3: dynamic},),
+            strict=False,
         )
     if hasattr(program, '_guards_code'):
         # Of what was true of the example only the lower bounds matter to the result; parity
@@ -197,15 +221,26 @@ def trace(module: nn.Module, size: tuple[int, int]) -> Any:
     return program
 
 
-def _least(program: Any) -> tuple[int, int] | None:
+def _bounds(program: Any) -> Size:
+    """Smallest height and width that a program takes; torch.export counts empty images in."""
     shape = next(
         node.meta['val'].shape for node in program.graph.nodes if node.name.endswith('image')
     )
-    bounds = [program.range_constraints.get(size.node.expr) for size in shape[2:]]
-    if None in bounds:
-        return None
-    # torch.export counts empty images in.
-    return max(int(bounds[0].lower), 1), max(int(bounds[1].lower), 1)
+    ranges = [program.range_constraints.get(size.node.expr) for size in shape[2:]]
+    return tuple(max(int(each.lower), 1) if each else 1 for each in ranges)
+
+
+def _least(run: Run, module: nn.Module, bounds: Size, size: Size) -> Size:
+    """Smallest of the sizes bounds, 2, 4, 8, ... at which the model and the file work and agree."""
+    side = 1
+    while side < max(size):
+        least = max(bounds[0], min(side, size[0])), max(bounds[1], min(side, size[1]))
+        try:
+            _check(run, module, random_images(1, least))
+            return least
+        except Exception:  # the model's own, of any kind, or of the check
+            side *= 2
+    return size
 
 
 def _write_onnx(program: Any, file: Path, outputs: int) -> None:
@@ -222,7 +257,7 @@ def _write_onnx(program: Any, file: Path, outputs: int) -> None:
     )
 
 
-def _write_onnx_by_tracing(module: nn.Module, file: Path, size: tuple[int, int]) -> None:
+def _write_onnx_by_tracing(module: nn.Module, file: Path, size: Size) -> None:
     example = random_images(2, size)
     names = output_names(len(as_tuple(module(example))))
     logits = all(out.dim() == 2 for out in as_tuple(module(example)))
@@ -249,14 +284,28 @@ def output_names(count: int) -> list[str]:
 
 
 def _run_onnx(file: Path) -> Run:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(file), providers=['CPUExecutionProvider'])
+    given, outputs = file.with_name('image.npy'), file.with_name('outputs.npz')
 
     def run(image: Tensor) -> tuple[Tensor, ...]:
-        return tuple(map(torch.from_numpy, session.run(None, {'image': image.numpy()})))
+        np.save(given, image.numpy())
+        words = [sys.executable, '-c', RUN_ONNX, *map(str, (file, given, outputs))]
+        done = subprocess.run(words, capture_output=True, text=True)
+        if done.returncode:
+            crash = f'onnxruntime crashed with status {done.returncode} {done.stderr.strip()}'
+            raise RuntimeError(done.stdout or crash)
+        with np.load(outputs) as arrays:
+            return tuple(torch.from_numpy(array) for array in arrays.values())
 
     return run
+
+
+def _add_metadata(file: Path, entries: dict[str, str]) -> None:
+    import onnx
+
+    model = onnx.load(file)
+    for key, value in entries.items():
+        model.metadata_props.add(key=key, value=value)
+    onnx.save(model, file)
 
 
 def _run_torch(file: Path) -> Run:
