@@ -54,7 +54,7 @@ def voc_tree():
 
 @pytest.fixture
 def run_converter(project_root, monkeypatch):
-    """Runs tools/dataset_converters/NAME_to_coco.py in this process; gives its exit status.
+    """Runs tools/dataset_converters/NAME.py in this process; gives its exit status.
 
     Skips without tools/.
     """
@@ -63,7 +63,7 @@ def run_converter(project_root, monkeypatch):
         pytest.skip('tools/ is not beside the tests')
 
     def run(name, *args):
-        tool = folder / f'{name}_to_coco.py'
+        tool = folder / f'{name}.py'
         monkeypatch.setattr(sys, 'argv', [str(tool), *map(str, args)])
         # As for a script, which the wrappers rely on.
         monkeypatch.syspath_prepend(folder)

@@ -162,10 +162,10 @@ def test_the_real_list_without_images_drops_all_of_them_by_name(shared_dir):
 
 def test_command(write_tree, run_converter, capsys):
     root = write_tree({'a.jpg': ('a.jpg', [HEADER, BOX, 'Cup 1 2 0 3 0 0 0 0 0 0 0'], 1)})
-    assert run_converter('exdark', root, '--check', 1) == 0
+    assert run_converter('exdark_to_coco', root, '--check', 1) == 0
     written = sorted(path.name for path in (root / 'coco').iterdir())
     assert written == ['train.json', 'train_check.png']
     assert 'zero or negative area' in capsys.readouterr().out
-    assert run_converter('exdark', root) == 2
+    assert run_converter('exdark_to_coco', root) == 2
     assert re.search(r'train\.json.* exists already; --force', capsys.readouterr().err)
-    run_converter('exdark', root, '--force')
+    run_converter('exdark_to_coco', root, '--force')

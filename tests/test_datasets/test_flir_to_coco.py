@@ -128,10 +128,10 @@ def test_another_tree_is_refused(tmp_path, write_split):
 
 def test_command(write_split, run_converter, capsys):
     root = write_split([box(1, [10, 20, 30, 40]), box(1, [1, 2, 0, 3])])
-    assert run_converter('flir', root, '--check', 1) == 0
+    assert run_converter('flir_to_coco', root, '--check', 1) == 0
     written = sorted(path.name for path in (root / 'coco').iterdir())
     assert written == ['thermal_train.json', 'thermal_train_check.png']
     assert 'zero or negative area' in capsys.readouterr().out
-    assert run_converter('flir', root) == 2
+    assert run_converter('flir_to_coco', root) == 2
     assert re.search(r'thermal_train\.json.* exists already; --force', capsys.readouterr().err)
-    run_converter('flir', root, '--force')
+    run_converter('flir_to_coco', root, '--force')

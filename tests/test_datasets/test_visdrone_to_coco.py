@@ -152,10 +152,10 @@ def test_another_tree_is_refused(tmp_path):
 
 def test_command(write_split, run_converter, capsys):
     root = write_split({'0001.jpg': [USUAL, '50,10,40,30,0,0,0,0', '1,2,0,5,1,1,0,0']})
-    assert run_converter('visdrone', root, '--check', 1) == 0
+    assert run_converter('visdrone_to_coco', root, '--check', 1) == 0
     written = sorted(path.name for path in (root / 'coco').iterdir())
     assert written == ['train.json', 'train_check.png']
     assert 'zero or negative area' in capsys.readouterr().out
-    assert run_converter('visdrone', root) == 2
+    assert run_converter('visdrone_to_coco', root) == 2
     assert re.search(r'train\.json.* exists already; --force', capsys.readouterr().err)
-    run_converter('visdrone', root, '--force')
+    run_converter('visdrone_to_coco', root, '--force')

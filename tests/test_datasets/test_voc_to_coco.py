@@ -335,13 +335,13 @@ def test_command(voc_tree, tmp_path, run_converter, capsys):
         [voc_tree.object('cat', (11, 21, 131, 51)), voc_tree.object('cat', (5, 5, 5, 5))]
     )
     root = voc_tree.write(tmp_path / 'tree', {'a': xml}, {'train': ['a'], 'val': ['a']})
-    assert run_converter('voc', root, '--check', 2) == 0
+    assert run_converter('voc_to_coco', root, '--check', 2) == 0
     shown = capsys.readouterr().out
     assert 'zero or negative area' in shown
     assert '1 images are in train as well as in val' in shown
     written = sorted(path.name for path in (root / 'coco').iterdir())
     assert written == ['train.json', 'train_check.png', 'val.json', 'val_check.png']
-    assert run_converter('voc', root, '--splits', 'train') == 2
+    assert run_converter('voc_to_coco', root, '--splits', 'train') == 2
     assert re.search(r'^error: .*train\.json exists already; --force', capsys.readouterr().err)
 
 
