@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from mmattn.analysis import measure
 from mmattn.analysis.tables import markdown_table
 from mmattn.datasets.guides import find_guide
-from mmattn.engine.config import load_config
+from mmattn.engine.prepare import prepare
 from mmattn.engine.summary import describe_attention
 from mmattn.experiments import Experiment, find_experiments, load_tables
 from mmattn.experiments.listing import figure
@@ -70,7 +70,7 @@ def measure_all(configs_dir: Path = ROOT / 'configs') -> list[Size]:
     bar = {'console': console, 'disable': not console.is_terminal}
     sizes = []
     for config, options in track(sorted(wanted), 'measuring', **bar):
-        cfg, _ = load_config(str(configs_dir / f'{config}.py'), options)
+        cfg, _ = prepare(str(configs_dir / f'{config}.py'), options)
         found = measure(cfg)
         counts = (found.params, found.flops, *found.size)
         sizes.append(Size(config, ' '.join(options), describe_attention(cfg), *counts))
