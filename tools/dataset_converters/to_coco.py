@@ -69,14 +69,22 @@ def _positive(text: str) -> int:
 def main(name: str | None = None, description: str | None = __doc__) -> int:
     """Convert; return the exit status."""
     args = parse_args(name, description)
-    try:
-        from mmattn.datasets.command import convert_data_set
-        from mmattn.engine import cli
-    except KeyboardInterrupt:
-        return 130
     options = {key: getattr(args, key) for key in ('img_subdir', 'ann_subdir', 'list_file')}
     options = {key: value for key, value in options.items() if value is not None}
-    return cli.run(lambda: convert_data_set(args.name, args, options))
+    try:
+        # Without the engine, whose imports take longer than most conversions.
+        from mmattn.datasets.command import convert_data_set
+        from mmattn.utils.errors import UserError
+
+        try:
+            convert_data_set(args.name, args, options)
+        except UserError as error:
+            print(f'error: {error}', file=sys.stderr)
+            return error.exit_code
+    except KeyboardInterrupt:
+        print('error: stopped by Ctrl-C.', file=sys.stderr)
+        return 130
+    return 0
 
 
 if __name__ == '__main__':
