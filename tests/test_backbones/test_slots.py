@@ -4,9 +4,12 @@ import copy
 
 import pytest
 import torch
+from mmcv.cnn.utils import fuse_conv_bn
+from mmengine.utils.dl_utils.parrots_wrapper import SyncBatchNorm
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmattn.attention import CA, ECA, SCSA, SE
-from mmattn.attention.names import attention_names
+from mmattn import backbones
+from mmattn.attention import CA, CBAM, ECA, SCSA, SE
 from mmattn.registry import MODELS
 
 
@@ -102,9 +105,14 @@ def test_plugins_are_named_as_mmdet_names_them():
     ('attention', 'error', 'message'),
     [
         (dict(type='SCSAA'), KeyError, 'unknown attention .*SCSAA.*did you mean SCSA.*CBAM'),
+        (dict(type='SCAS'), KeyError, r'did you mean SCSA\?'),
+        (dict(type='scse'), KeyError, r'did you mean SCSE\?'),
+        (dict(type='CBMA'), KeyError, r'did you mean CBAM\?'),
+        (dict(type='simam'), KeyError, r'did you mean SimAM\?'),
+        (dict(type='MyOwn'), KeyError, "'MyOwn'; valid: .*custom_imports"),
         (dict(type='ResNet'), KeyError, 'not an attention|unknown attention'),
         (dict(type='mmattn.Nothing'), KeyError, 'unknown attention .*mmattn.Nothing'),
-        (dict(type=torch.nn.ReLU), KeyError, 'not an attention'),
+        (dict(type=torch.nn.ReLU), KeyError, 'inherits from mmattn.attention.Attention'),
         ('SCSA', TypeError, r"dict\(type='SCSA'\)"),
         (dict(reduction=4), TypeError, "a 'type', one of .*SCSA"),
         (dict(type='SE', ratio=4), TypeError, "SE takes no argument 'ratio'.*reduction"),
@@ -152,24 +160,6 @@ def test_two_plugins_of_one_name_are_refused():
         resnet(50, plugins=[plugin, plugin])
 
 
-def test_a_users_own_attention_registers():
-    from mmattn.attention import Attention
-
-    name = 'HalfForTest'
-    try:
-
-        @MODELS.register_module(name=name)
-        class Half(Attention):
-            def attend(self, x):
-                return x / 2
-
-        assert name in attention_names()
-        model = resnet(attention=dict(type=name))
-        assert type(model.layer1[0].attn_after_conv2) is Half
-    finally:
-        MODELS.imported.pop(name, None)
-
-
 def test_defaults_that_depend_on_the_stage_come_from_the_slot():
     model = resnet(18, attention=[dict(type='FCA'), dict(type='RGSE')])
     layers = [model.layer1, model.layer2, model.layer3, model.layer4]
@@ -177,3 +167,66 @@ def test_defaults_that_depend_on_the_stage_come_from_the_slot():
     assert [layer[0].attn_after_conv2_1.grid for layer in layers] == [8, 4, 2, 1]
     model = resnet(18, attention=dict(type='FCA', dct_size=14))
     assert model.layer1[0].attn_after_conv2.dct_size == 14
+
+
+NORMED = [dict(type=name) for name in ('CA', 'CBAM', 'SPSE')] + [
+    dict(type='RGSE', grid=2),
+    dict(type='SMSA', norm='BN'),
+    dict(type='SCSA', norm='BN'),
+]
+
+
+def norms(model):
+    """Each attention with a BatchNorm inside of it."""
+    return [
+        (module, norm)
+        for name, module in model.named_modules()
+        if name.rpartition('.')[2].startswith('attn_')
+        for norm in module.modules()
+        if isinstance(norm, _BatchNorm)
+    ]
+
+
+@pytest.mark.parametrize('name', backbones.__all__)
+def test_sync_bn_reaches_the_attention(name, small):
+    norm_cfg = dict(type='SyncBN', requires_grad=False, eps=1e-3, momentum=0.03)
+    # On 48 channels, which four groups divide.
+    place = dict(position='after_conv1') if name == 'DenseNetCIFAR' else {}
+    attention = [dict(cfg, **place) for cfg in NORMED]
+    model = small(name, norm_cfg=norm_cfg, attention=attention)
+    found = norms(model)
+    assert {type(owner).__name__ for owner, _ in found} == {cfg['type'] for cfg in NORMED}
+    for owner, norm in found:
+        assert isinstance(norm, SyncBatchNorm)
+        assert all(parameter.requires_grad for parameter in norm.parameters())
+        assert (norm.eps, norm.momentum) == (1e-5, 0.01 if isinstance(owner, CBAM) else 0.1)
+    keys = [
+        {key for key in m.state_dict() if '.attn_' in key}
+        for m in (model, small(name, attention=attention))
+    ]
+    assert keys[0] == keys[1]
+
+
+def test_the_users_norm_cfg_wins_and_others_than_batch_norm_stay_away():
+    def kinds(norms, **attention):
+        model = resnet(norm_cfg=norms, attention=dict(type='CA', **attention))
+        return {type(m.bn1) for m in model.modules() if isinstance(m, CA)}
+
+    sync = dict(type='SyncBN')
+    assert kinds(sync) == {SyncBatchNorm}
+    assert kinds(sync, norm_cfg=dict(type='BN')) == {torch.nn.BatchNorm2d}
+    assert kinds(sync, norm_cfg=None) == {torch.nn.BatchNorm2d}
+    assert kinds(dict(type='GN', num_groups=4)) == {torch.nn.BatchNorm2d}
+    assert kinds(dict(type=torch.nn.SyncBatchNorm)) == {torch.nn.SyncBatchNorm}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('attention', ['SimAM', 'SE', 'SCSA'])
+@pytest.mark.parametrize('name', backbones.__all__)
+def test_mmcvs_fuse_conv_bn_keeps_the_outputs(name, attention, small, randomise):
+    model = randomise(small(name, attention=dict(type=attention))).eval()
+    x = torch.randn(2, 3, 64, 64)
+    before = model(x)
+    after = fuse_conv_bn(copy.deepcopy(model))(x)
+    for one, other in zip(before, after, strict=True):
+        assert (one - other).abs().max() < 1e-5 * one.abs().max()
