@@ -7,8 +7,6 @@ extra files. Swin Transformer computes its window masks in Python, which ties a 
 size: it is refused by that check. The ONNX exporter of torch 2.1 refuses SCSA and its halves.
 """
 
-import subprocess
-import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -17,35 +15,21 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mmattn.utils.errors import UserError
 from mmattn.utils.files import refuse_existing, write_whole
+from mmattn.weights import onnx_files
 from mmattn.weights.models import as_tuple, random_images, relative_error
 
 TOLERANCE = 1e-4
 FORMATS = {'onnx': '.onnx', 'torch': '.pt2'}
 # torch.export has dynamic sizes, and ONNX an exporter on top of it, from here on.
 NEW_TORCH = tuple(int(n) for n in torch.__version__.split('.')[:2]) >= (2, 5)
-# For the exporter of older versions of torch.
-OPSET = 17
 
 Run = Callable[[Tensor], tuple[Tensor, ...]]
 Size = tuple[int, int]
-
-# A process of its own: onnxruntime may crash on a graph that does not fit its input.
-RUN_ONNX = """
-import sys
-import numpy, onnxruntime
-_, model, image, outputs = sys.argv
-try:
-    session = onnxruntime.InferenceSession(model, providers=['CPUExecutionProvider'])
-    numpy.savez(outputs, *session.run(None, {'image': numpy.load(image)}))
-except Exception as error:
-    sys.exit(print(error) or 1)
-"""
 
 
 class Exported(NamedTuple):
@@ -60,19 +44,8 @@ class Exported(NamedTuple):
     least: Size
 
 
-class Classifier(nn.Module):
-    """Normalised images -> logits, without the preprocessing of mmpretrain's classifier."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.model(image, mode='tensor')
-
-
-class Backbone(nn.Module):
-    """Normalised images -> features, one output per entry of ``out_indices``."""
+class Network(nn.Module):
+    """Normalised images -> a tuple: the features of ``out_indices``, or a classifier's logits."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -82,24 +55,24 @@ class Backbone(nn.Module):
         return as_tuple(self.model(image))
 
 
-def choose_part(model: nn.Module, part: str) -> nn.Module:
+def choose_part(model: nn.Module, part: str) -> Network:
     """The backbone of a model, or the model itself if it is a classifier.
 
     Raises:
         UserError: If a classifier is asked for and the model is none.
     """
     if part == 'backbone':
-        return Backbone(model.backbone).eval()
+        return Network(model.backbone).eval()
     if not hasattr(model, 'head') or not hasattr(model, 'extract_feat'):
         raise UserError(
             f'{type(model).__name__} is no classifier of mmpretrain; export its backbone with '
             f'--part backbone.'
         )
-    return Classifier(model).eval()
+    return Network(model).eval()
 
 
 def export(
-    module: nn.Module,
+    module: Network,
     path: Path,
     kind: str,
     size: Size = (224, 224),
@@ -109,7 +82,7 @@ def export(
     """Export a module with dynamic batch, height and width, and check the file.
 
     Args:
-        module: See :func:`choose_part`; (N, 3, H, W) -> tensor or tuple.
+        module: What :func:`choose_part` returns.
         path: The file to write.
         kind: 'onnx' or 'torch'.
         size: (height, width) with which it is traced and checked.
@@ -126,35 +99,30 @@ def export(
     require_packages(kind)
     # Old exporters put the module back into the mode it came in.
     module.eval()
-    bounds = (1, 1)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad():
         # The exporters warn of what they themselves do.
         warnings.simplefilter('ignore')
         file = Path(folder) / f'model{FORMATS[kind]}'
-        if not NEW_TORCH:
-            with _explaining(module, 'torch.onnx'):
-                _write_onnx_by_tracing(module, file, size)
+        example = random_images(2, size)
+        program = trace(module, example) if NEW_TORCH else None
+        if kind == 'torch':
+            torch.export.save(program, file)
+            run = torch.export.load(file).module()
         else:
-            program = trace(module, size)
-            bounds = _bounds(program)
-            if kind == 'torch':
-                torch.export.save(program, file)
-            else:
-                outputs = len(as_tuple(module(random_images(2, size))))
-                with _explaining(module, 'torch.onnx'):
-                    _write_onnx(program, file, outputs)
-        run = _run_onnx(file) if kind == 'onnx' else _run_torch(file)
+            with _explaining(module, 'torch.onnx'):
+                onnx_files.write(program or module, file, example, module(example))
+            run = onnx_files.runner(file)
         # Another batch size each time, too.
         errors = {
             each: _check(run, module, random_images(batch, each))
             for batch, each in ((2, size), (1, check_size))
         }
-        least = _least(run, module, bounds, size)
+        least = _least(run, module, _bounds(program) if program else (1, 1), size)
         limits = dict(least_height=str(least[0]), least_width=str(least[1]))
         if kind == 'torch':
             torch.export.save(program, file, extra_files=limits)
         else:
-            _add_metadata(file, limits)
+            onnx_files.add_metadata(file, limits)
         write_whole(path, file.read_bytes())
     return Exported(errors, least)
 
@@ -178,7 +146,7 @@ def require_packages(kind: str) -> None:
 
 
 @contextmanager
-def _explaining(module: nn.Module, what: str) -> Iterator[None]:
+def _explaining(module: Network, what: str) -> Iterator[None]:
     """Turn an exporter's error, of whatever kind, into one for the user."""
     try:
         yield
@@ -194,8 +162,8 @@ def _explaining(module: nn.Module, what: str) -> Iterator[None]:
         ) from error
 
 
-def trace(module: nn.Module, size: Size) -> Any:
-    """A torch.export program that accepts any batch, and any size that the module accepts."""
+def trace(module: Network, example: Tensor) -> Any:
+    """A torch.export program of (N, 3, H, W) that takes any N, H and W which the module takes."""
     import torch.fx.experimental._config as symbols
 
     dynamic = torch.export.Dim.DYNAMIC
@@ -208,7 +176,7 @@ def trace(module: nn.Module, size: Size) -> Any:
     with general, _explaining(module, 'torch.export'):
         program = torch.export.export(
             module,
-            (random_images(2, size),),
+            (example,),
             dynamic_shapes=({0: dynamic, 2: dynamic, 3: dynamic},),
             strict=False,
         )
@@ -230,7 +198,7 @@ def _bounds(program: Any) -> Size:
     return tuple(max(int(each.lower), 1) if each else 1 for each in ranges)
 
 
-def _least(run: Run, module: nn.Module, bounds: Size, size: Size) -> Size:
+def _least(run: Run, module: Network, bounds: Size, size: Size) -> Size:
     """Smallest of the sizes bounds, 2, 4, 8, ... at which the model and the file work and agree."""
     side = 1
     while side < max(size):
@@ -243,77 +211,7 @@ def _least(run: Run, module: nn.Module, bounds: Size, size: Size) -> Size:
     return size
 
 
-def _write_onnx(program: Any, file: Path, outputs: int) -> None:
-    names = output_names(outputs)
-    torch.onnx.export(
-        program,
-        (),
-        str(file),
-        dynamo=True,
-        input_names=['image'],
-        output_names=names,
-        external_data=False,
-        verbose=False,
-    )
-
-
-def _write_onnx_by_tracing(module: nn.Module, file: Path, size: Size) -> None:
-    example = random_images(2, size)
-    names = output_names(len(as_tuple(module(example))))
-    logits = all(out.dim() == 2 for out in as_tuple(module(example)))
-    axes = {0: 'batch'} if logits else {0: 'batch', 2: 'height', 3: 'width'}
-    torch.onnx.export(
-        module,
-        example,
-        str(file),
-        opset_version=OPSET,
-        input_names=['image'],
-        output_names=names,
-        dynamic_axes={
-            'image': {0: 'batch', 2: 'height', 3: 'width'},
-            **{
-                name: {axis: f'{name}_{label}' if axis else label for axis, label in axes.items()}
-                for name in names
-            },
-        },
-    )
-
-
-def output_names(count: int) -> list[str]:
-    return ['output'] if count == 1 else [f'output{index}' for index in range(count)]
-
-
-def _run_onnx(file: Path) -> Run:
-    given, outputs = file.with_name('image.npy'), file.with_name('outputs.npz')
-
-    def run(image: Tensor) -> tuple[Tensor, ...]:
-        np.save(given, image.numpy())
-        words = [sys.executable, '-c', RUN_ONNX, *map(str, (file, given, outputs))]
-        done = subprocess.run(words, capture_output=True, text=True)
-        if done.returncode:
-            crash = f'onnxruntime crashed with status {done.returncode} {done.stderr.strip()}'
-            raise RuntimeError(done.stdout or crash)
-        with np.load(outputs) as arrays:
-            return tuple(torch.from_numpy(array) for array in arrays.values())
-
-    return run
-
-
-def _add_metadata(file: Path, entries: dict[str, str]) -> None:
-    import onnx
-
-    model = onnx.load(file)
-    for key, value in entries.items():
-        model.metadata_props.add(key=key, value=value)
-    onnx.save(model, file)
-
-
-def _run_torch(file: Path) -> Run:
-    program = torch.export.load(file).module()
-    return lambda image: as_tuple(program(image))
-
-
-def _check(run: Run, module: nn.Module, image: Tensor) -> float:
+def _check(run: Run, module: Network, image: Tensor) -> float:
     size = f'{image.shape[2]} x {image.shape[3]}'
     try:
         actual = run(image)
@@ -322,8 +220,7 @@ def _check(run: Run, module: nn.Module, image: Tensor) -> float:
         raise UserError(
             f'the exported model does not run at {size} ({text}); nothing was written.', exit_code=1
         ) from error
-    expected = as_tuple(module(image))
-    error = max(relative_error(a, b) for a, b in zip(actual, expected, strict=True))
+    error = max(relative_error(a, b) for a, b in zip(actual, module(image), strict=True))
     if not error < TOLERANCE:
         raise UserError(
             f'the exported model gives other outputs at {size} (relative error {error:.1e}, '

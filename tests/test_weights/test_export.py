@@ -10,7 +10,8 @@ from mmattn.backbones import Res2Net, ResNet
 from mmattn.registry import MODELS
 from mmattn.utils.errors import UserError
 from mmattn.weights import export as exporting
-from mmattn.weights.export import NEW_TORCH, Backbone, choose_part, export
+from mmattn.weights import onnx_files
+from mmattn.weights.export import NEW_TORCH, Network, choose_part, export
 
 needs_onnx = pytest.mark.usefixtures('onnx_packages')
 new_torch_only = pytest.mark.skipif(
@@ -55,7 +56,7 @@ def randomised(model):
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.running_mean, -0.5, 0.5)
             torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
-    return Backbone(model.eval())
+    return Network(model.eval())
 
 
 def small(attention='SE'):
@@ -125,7 +126,7 @@ class Alone(torch.nn.Module):
 @pytest.mark.parametrize('name', attention_names())
 def test_every_attention_at_every_size(tmp_path, name):
     """Also where the windows of SCSA and the grids of RGSE, SPSE and FCA do not fit."""
-    done = export(Backbone(Alone(name)), tmp_path / 'x.onnx', 'onnx', (14, 21), (5, 40))
+    done = export(Network(Alone(name)), tmp_path / 'x.onnx', 'onnx', (14, 21), (5, 40))
     assert max(done.errors.values()) < 1e-4 and done.least == (1, 1)
 
 
@@ -140,7 +141,7 @@ class Windows(torch.nn.Module):
 @new_torch_only
 def test_a_pt2_file_knows_its_least_size(tmp_path):
     path = tmp_path / 'x.pt2'
-    assert export(Backbone(Windows()), path, 'torch', (16, 20), (30, 9)).least == (7, 7)
+    assert export(Network(Windows()), path, 'torch', (16, 20), (30, 9)).least == (7, 7)
     limits = dict(least_height='', least_width='')
     program = torch.export.load(path, extra_files=limits).module()
     assert limits == dict(least_height='7', least_width='7')
@@ -153,13 +154,13 @@ def test_a_pt2_file_knows_its_least_size(tmp_path):
 @new_torch_only
 def test_a_crash_of_onnxruntime_is_an_error_and_an_onnx_file_knows_its_least_size(tmp_path):
     path = tmp_path / 'x.onnx'
-    module = Backbone(Windows())
+    module = Network(Windows())
     assert export(module, path, 'onnx', (16, 20), (30, 9)).least == (7, 7)
     limits = onnx_session(path).get_modelmeta().custom_metadata_map
     assert limits == dict(least_height='7', least_width='7')
     # Without a window its GroupNorm ends the process (seen with onnxruntime 1.31).
     with pytest.raises(UserError, match='does not run at 6 x 20 .onnxruntime crashed with status'):
-        exporting._check(exporting._run_onnx(path), module, torch.ones(1, 3, 6, 20))
+        exporting._check(onnx_files.runner(path), module, torch.ones(1, 3, 6, 20))
 
 
 @pytest.mark.skipif(NEW_TORCH, reason='this torch has dynamic sizes in torch.export')
@@ -237,7 +238,7 @@ def test_what_cannot_be_exported_is_named(tmp_path):
             return image if image.sum() > 0 else -image
 
     with pytest.raises(UserError, match=r'torch\.export cannot export Branching with dynamic'):
-        export(Backbone(Branching()), tmp_path / 'x.pt2', 'torch')
+        export(Network(Branching()), tmp_path / 'x.pt2', 'torch')
     assert not list(tmp_path.iterdir())
 
 

@@ -82,8 +82,7 @@ def export_model(args: argparse.Namespace) -> None:
     done = export(module, args.dst, kind, tuple(args.size), tuple(args.check_size), args.force)
     for (height, width), error in done.errors.items():
         print(f'checked at {height} x {width}: relative error {error:.1e}')
-    if done.least is not None:
-        print(f'smallest image: {done.least[0]} x {done.least[1]}')
+    print(f'smallest image: {done.least[0]} x {done.least[1]}')
     print(f'written: {args.dst} ({args.dst.stat().st_size / 2**20:,.1f} MiB)')
 
 
