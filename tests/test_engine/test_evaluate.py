@@ -26,16 +26,10 @@ def test_pictures_without_a_visualizer_in_the_config(trained):
     assert len(list((trained / 'pictures').glob('*.png'))) == 8
 
 
-@pytest.mark.parametrize(
-    ('weights', 'words'),
-    [
-        ({'conv1.weight': torch.zeros(64, 3, 7, 7)}, 'not one of its 1 keys'),
-        ({'head.fc.weight': torch.zeros(2, 128)}, "only 0 of the backbone's"),
-    ],
-)
-def test_checkpoint_that_does_not_fit(project, weights, words):
-    torch.save({'state_dict': weights}, 'other.pth')
-    with pytest.raises(UserError, match=words):
+@pytest.mark.parametrize('key', ['conv1.weight', 'head.fc.weight'])
+def test_checkpoint_that_does_not_fit(project, key):
+    torch.save({'state_dict': {key: torch.zeros(2, 128)}}, 'other.pth')
+    with pytest.raises(UserError, match='does not fit'):
         evaluate('tiny.py', 'other.pth')
 
 
