@@ -1,5 +1,6 @@
 """An attention in a user's own file works wherever those of mmattn do."""
 
+import shutil
 import subprocess
 import sys
 
@@ -155,43 +156,43 @@ class NewOne(Attention):
         return x * self.factor
 '''
 FOLLOWS = """
-import mmattn, mmattn.attention, torch, warnings
+import importlib.util
+import mmattn, mmattn.attention
+from mmattn.__main__ import main
 from mmattn.attention import NewOne
 from mmattn.attention.names import attention_names
 from mmattn.registry import MODELS
-from mmattn.testing import check_attention
+from mmattn.testing import CHECKS
 
 assert mmattn.__file__.startswith({root!r})
 assert 'NewOne' in mmattn.attention.__all__ and 'NewOne' in attention_names()
 model = MODELS.build(dict(type='ResNet', depth=18, attention=dict(type='NewOne', factor=2)))
 assert type(model.layer1[0].attn_after_conv2) is NewOne
-warnings.simplefilter('ignore')
-check_attention(NewOne)
+for check in CHECKS[:9]:
+    check(NewOne)
+main(['attention'])
+spec = importlib.util.spec_from_file_location('page', 'docs/attention_page.py')
+page = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(page)
+page.main([])
 """
 
 
 def test_a_new_file_in_the_package_is_all_it_takes(project_root, tmp_path):
     """Registry, slots, contract, page and command follow from one file in attention/."""
-    import shutil
-
     if not (project_root / 'mmattn').is_dir():
         pytest.skip('needs the sources of a checkout')
     for name in ('mmattn', 'docs'):
         shutil.copytree(project_root / name, tmp_path / name)
     (tmp_path / 'mmattn' / 'attention' / 'new_one.py').write_text(NEW)
 
-    def python(*arguments):
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            env={'PYTHONPATH': str(tmp_path), 'OMP_NUM_THREADS': '1', 'COLUMNS': '200'},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
-        return done.stdout
-
-    python('-c', FOLLOWS.format(root=str(tmp_path)))
-    assert 'Multiplies by a number' in python('-m', 'mmattn', 'attention')
-    python('docs/attention_page.py')
+    done = subprocess.run(
+        [sys.executable, '-c', FOLLOWS.format(root=str(tmp_path))],
+        env={'PYTHONPATH': str(tmp_path), 'OMP_NUM_THREADS': '1', 'COLUMNS': '200'},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert 'Multiplies by a number' in done.stdout
     assert '## NewOne' in (tmp_path / 'docs' / 'attention.md').read_text()

@@ -61,6 +61,14 @@ def test_levels_may_differ():
     assert kinds == [CA, ECA, ECA]
 
 
+def test_sync_bn_of_the_inner_neck_reaches_the_attention():
+    fpn = dict(FPN, norm_cfg=dict(type='SyncBN', requires_grad=True))
+    neck = build(dict(type='mmattn.AttentionNeck', neck=fpn, attention=dict(type='CA')))
+    assert all(
+        isinstance(level.attn_after_neck.bn1, torch.nn.SyncBatchNorm) for level in neck.levels
+    )
+
+
 def test_in_a_list_of_necks_it_takes_channels_and_levels():
     neck = build(
         dict(type='mmattn.AttentionNeck', in_channels=64, num_levels=2, attention=dict(type='SE'))
