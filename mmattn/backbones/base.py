@@ -75,6 +75,19 @@ def check_stage_numbers(name: str, numbers: Iterable[int], least: int, most: int
         raise InvalidValue(f'{name} must be between {least} and {most}, got {given}')
 
 
+def check_per_stage(num_stages: int, **options: Sequence | None) -> None:
+    """Refuse options, None excepted, that have not one entry for each stage.
+
+    Raises:
+        ValueError: Naming the option, how many entries it must have, and its value.
+    """
+    for name, values in options.items():
+        if values is not None and len(values) != num_stages:
+            raise InvalidValue(
+                f'{name} must have {num_stages} entries, one per stage, got {tuple(values)}'
+            )
+
+
 class AttentionBackbone(BaseModule):
     """Base class of the backbones.
 

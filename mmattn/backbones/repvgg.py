@@ -21,6 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mmattn.backbones.base import (
     DEFAULT_INIT,
     AttentionBackbone,
+    check_per_stage,
     check_stage_numbers,
     init_config,
 )
@@ -151,13 +152,8 @@ class RepVGG(AttentionBackbone, StockRepVGG):
         num_stages = len(arch['num_blocks'])
         check_stage_numbers('out_indices', out_indices, 0, num_stages - 1)
         check_stage_numbers('frozen_stages', (frozen_stages,), -1, num_stages)
-        for name, values in dict(
-            strides=strides, dilations=dilations, width_factor=arch['width_factor']
-        ).items():
-            if len(values) != num_stages:
-                raise InvalidValue(
-                    f'{name} must have {num_stages} entries, one per stage, got {tuple(values)}'
-                )
+        widths = arch['width_factor']
+        check_per_stage(num_stages, strides=strides, dilations=dilations, width_factor=widths)
         slots = dict(
             attention=parse_attention(attention, num_stages, RepVGGBlock),
             plugins=parse_plugins(plugins, num_stages, RepVGGBlock),

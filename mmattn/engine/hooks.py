@@ -38,32 +38,26 @@ class CheckpointFitHook(Hook):
             return
         own, before, self._before = _weights(runner), self._before, None
         missing = [key for key, value in own.items() if value._version == before[key]]
-        if len(missing) == len(own):
-            raise UserError(
-                f'the checkpoint does not fit the model: not one of its {len(self._keys)} keys '
-                f'({_some(self._keys)}) is among the {len(own)} of the model ({_some(own)}). '
-                f'{BARE_WEIGHTS}'
-            )
         model = _model(runner)
         slots = tuple(f'{name}.' for name, m in model.named_modules() if isinstance(m, Attention))
         new = [key for key in missing if key.startswith(slots)]
         missing = [key for key in missing if not key.startswith(slots)]
+        loaded = len(own) - len(missing) - len(new)
         stock = [k for k in own if k.startswith('backbone.') and not k.startswith(slots)]
         lacking = [key for key in missing if key.startswith('backbone.')]
         misshapen = [key for key in lacking if key in self._keys]
-        if is_anothers(len(stock) - len(lacking), len(misshapen), len(stock)):
+        if not loaded or is_anothers(len(stock) - len(lacking), len(misshapen), len(stock)):
             raise UserError(
-                f"the checkpoint does not fit the model: of the backbone's {len(stock)} weights "
-                f'{len(lacking) - len(misshapen)} are not in it and {len(misshapen)} have another '
-                f'shape there, such as {_some(misshapen or lacking)}.'
+                f'the checkpoint does not fit the model: {loaded} of its {len(own)} weights are in '
+                f'it. Its keys: {_some(self._keys)}; missing: {_some(missing)}; of another shape: '
+                f'{_some(misshapen)}.{"" if loaded else f" {BARE_WEIGHTS}"}'
             )
-        loaded = len(own) - len(missing) - len(new)
         parts = [f'{len(new)} of attention, which start anew'] if new else []
         parts += [_some(missing)] if missing else []
-        text = '; not loaded: ' + '; '.join(parts) if parts else ''
         runner.logger.log(
             logging.WARNING if missing else logging.INFO,
-            f'checkpoint: {loaded} of {len(own)} weights of the model were loaded{text}',
+            f'checkpoint: {loaded} of {len(own)} weights of the model were loaded'
+            + (f'; not loaded: {"; ".join(parts)}' if parts else ''),
         )
 
     before_train = before_val = before_test = _check

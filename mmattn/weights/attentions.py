@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -102,20 +102,20 @@ def _entries(
 ) -> list[dict[str, Any]]:
     """As few entries of ``attention`` as say what is at one position, stage by stage."""
 
-    def entry(slot: _Slot | None, shorten: Callable[[_Slot], dict[str, Any]]) -> dict | None:
+    def entry(slot: _Slot | None, rounded: bool) -> dict[str, Any] | None:
         if slot is None:
             return None
         default = block.default_positions[slot.cls.placement]
         place = {} if position == default else dict(position=position)
-        return dict(type=slot.cls.__name__, **shorten(slot), **place)
+        return dict(type=slot.cls.__name__, **_without_defaults(slot, rounded), **place)
 
     # What only rounding hides is left out if that makes one entry of all stages.
-    for shorten in (_without_defaults, _without_default_values, _without_defaults):
-        stages = [[entry(slot, shorten) for slot in blocks] for blocks in slots]
+    for rounded in (True, False, True):
+        stages = [[entry(slot, rounded) for slot in blocks] for blocks in slots]
         uneven = [n for n, blocks in enumerate(stages) if any(e != blocks[0] for e in blocks)]
         found = [blocks[0] for blocks in stages]
         different = [e for n, e in enumerate(found) if e is not None and e not in found[:n]]
-        if not uneven and (len(different) == 1 or shorten is _without_default_values):
+        if not uneven and (len(different) == 1 or not rounded):
             break
     if uneven:
         raise UserError(
@@ -129,25 +129,19 @@ def _entries(
     ]
 
 
-def _without_default_values(slot: _Slot) -> dict[str, Any]:
-    parameters = inspect.signature(slot.cls).parameters
-    default = {name: parameter.default for name, parameter in parameters.items()}
-    default.update(slot.cls.slot_defaults(slot.level))
-    return {name: value for name, value in slot.arguments.items() if value != default[name]}
+def _without_defaults(slot: _Slot, rounded: bool) -> dict[str, Any]:
+    """The arguments that are no defaults; ``rounded``: and give other layers than those."""
 
+    def shapes(arguments: dict[str, Any]) -> dict[str, torch.Size]:
+        module = slot.cls(slot.channels, **{**stage_defaults, **arguments})
+        return {name: value.shape for name, value in module.state_dict().items()}
 
-def _without_defaults(slot: _Slot) -> dict[str, Any]:
-    """Leave out also what is rounded to the same layers as the default."""
-    needed = _without_default_values(slot)
-    defaults = slot.cls.slot_defaults(slot.level)
-    for name in ROUNDED & set(needed):
+    stage_defaults = slot.cls.slot_defaults(slot.level)
+    parameters = inspect.signature(slot.cls).parameters.items()
+    defaults = {name: parameter.default for name, parameter in parameters} | stage_defaults
+    needed = {name: value for name, value in slot.arguments.items() if value != defaults[name]}
+    for name in ROUNDED & set(needed) if rounded else ():
         fewer = {key: value for key, value in needed.items() if key != name}
-        if _shapes(slot.cls(slot.channels, **{**defaults, **fewer})) == _shapes(
-            slot.cls(slot.channels, **{**defaults, **needed})
-        ):
+        if shapes(fewer) == shapes(needed):
             needed = fewer
     return needed
-
-
-def _shapes(module: Attention) -> dict[str, torch.Size]:
-    return {name: value.shape for name, value in module.state_dict().items()}

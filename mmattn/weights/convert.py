@@ -15,7 +15,7 @@ from mmattn.backbones.loading import own_weights
 from mmattn.registry import MODELS
 from mmattn.utils.errors import UserError
 from mmattn.weights.attentions import block_class, read_attention
-from mmattn.weights.source import CheckpointSource, Parts, split_keys
+from mmattn.weights.source import CheckpointSource, KeyGroups, split_keys
 from mmattn.weights.sources import SOURCES
 
 COMPUTED = 'computed by the constructor'
@@ -104,11 +104,11 @@ def convert_checkpoint(
             f'{file} comes from mmattn itself and needs no conversion: '
             f"init_cfg=dict(type='Pretrained', checkpoint={file!r}, prefix='backbone.')"
         )
-    parts = split_keys({key: value.shape for key, value in tensors.items()})
-    names, config = _recognise(parts, source)
+    groups = split_keys({key: value.shape for key, value in tensors.items()})
+    names, config = _recognise(groups, source)
     model = MODELS.build(dict(config))
     names = {key: name and _fill_slot(name, model) for key, name in names.items()}
-    given = {key: tensors[parts.prefix + key] for key in names}
+    given = {key: tensors[groups.prefix + key] for key in names}
     in_slots = {name: given[key] for key, name in names.items() if name}
     if entries := read_attention(source, model, in_slots):
         config['attention'] = entries[0] if len(entries) == 1 else entries
@@ -117,26 +117,26 @@ def convert_checkpoint(
     added = _load(model, weights, source, file)
     state = model.state_dict()
 
-    mapped = {parts.prefix + key: name for key, name in names.items() if name}
-    left_out = dict.fromkeys(parts.others, 'not of the backbone')
-    left_out |= {parts.prefix + key: COMPUTED for key, name in names.items() if not name}
+    mapped = {groups.prefix + key: name for key, name in names.items() if name}
+    left_out = dict.fromkeys(groups.others, 'not of the backbone')
+    left_out |= {groups.prefix + key: COMPUTED for key, name in names.items() if not name}
     meta: dict[str, Any] = dict(
         source=source.name, converted_from=Path(file).name, mmattn_version=mmattn.__version__
     )
     if not with_head:
-        left_out |= dict.fromkeys(parts.head, CLASSIFIER)
+        left_out |= dict.fromkeys(groups.head, CLASSIFIER)
     else:
-        config, head = _classifier(config, parts, tensors, model, file)
+        config, head = _classifier(config, groups, tensors, model, file)
         state = {**{f'backbone.{key}': value for key, value in state.items()}, **head}
-        mapped = {**{key: f'backbone.{name}' for key, name in mapped.items()}, **parts.head}
+        mapped = {**{key: f'backbone.{name}' for key, name in mapped.items()}, **groups.head}
         added = [f'backbone.{key}' for key in added]
-    meta.update(model=_plain(config))
+    meta.update(model=config)
     state = {key: value.clone() for key, value in state.items()}
     return Conversion(dict(state_dict=state, meta=meta), config, mapped, left_out, added)
 
 
 def _recognise(
-    parts: Parts, source: CheckpointSource
+    groups: KeyGroups, source: CheckpointSource
 ) -> tuple[dict[str, str | None], dict[str, Any]]:
     """The keys' names in the network whose they are, and its config."""
     networks = {
@@ -145,18 +145,18 @@ def _recognise(
         # What inherits it is one of the networks that its base tells apart.
         if issubclass(cls, AttentionBackbone) and 'config_from' in vars(cls)
     }
-    from_mmdet = any(key.startswith(MMDET) for key in parts.others)
+    from_mmdet = any(key.startswith(MMDET) for key in groups.others)
     with DefaultScope.overwrite_default_scope('mmdet' if from_mmdet else 'mmpretrain'):
         for cls in networks.values():
-            own = cls.own_names(parts.backbone)
-            names = {key: own.get(key, key) for key in parts.backbone}
+            own = cls.own_names(groups.backbone)
+            names = {key: own.get(key, key) for key in groups.backbone}
             names = {key: name and source.rename(name) for key, name in names.items()}
-            shapes = {name: parts.backbone[key] for key, name in names.items() if name}
+            shapes = {name: groups.backbone[key] for key, name in names.items() if name}
             if (config := cls.config_from(shapes)) is not None:
                 return names, config
     raise UserError(
         f'the keys are those of no backbone that can be told from weights '
-        f'({", ".join(networks)}): {", ".join(list(parts.backbone)[:4])} ...'
+        f'({", ".join(networks)}): {", ".join(list(groups.backbone)[:4])} ...'
     )
 
 
@@ -168,26 +168,21 @@ def _fill_slot(name: str, backbone: AttentionBackbone) -> str:
 
 
 def _load(
-    model: AttentionBackbone, weights: Mapping[str, Tensor], source: CheckpointSource, file: str
+    model: AttentionBackbone, weights: dict[str, Tensor], source: CheckpointSource, file: str
 ) -> list[str]:
-    """Load strictly; returns the keys that were added."""
-    own = model.state_dict()
-    # Counters of BatchNorm; old checkpoints lack them.
-    added = [key for key in own if key.endswith('num_batches_tracked') and key not in weights]
-    missing = [key for key in own if key not in weights and key not in added]
-    unexpected = [key for key in weights if key not in own]
-    kind = f'{type(model).__name__} from {source.name}'
-    if missing or unexpected:
-        raise UserError(
-            f'{file} does not fit mmattn.{kind}: {_some(unexpected, "without a place in it")}'
-            f'{"; " if missing and unexpected else ""}{_some(missing, "missing")}.'
-        )
+    """Load strictly; returns the keys that were added: counters that old BatchNorms lack."""
+    kind = f'{file} does not fit mmattn.{type(model).__name__} from {source.name}'
     try:
-        model.load_state_dict({**{key: own[key] for key in added}, **weights}, strict=True)
+        missing, unexpected = model.load_state_dict(weights, strict=False)
     except (RuntimeError, ValueError) as error:
         text = ' '.join(str(error).split())
-        raise UserError(f'{file} does not fit mmattn.{kind}: {text}') from error
-    return added
+        raise UserError(f'{kind}: {text}') from error
+    if missing or unexpected:
+        raise UserError(
+            f'{kind}: {_some(unexpected, "without a place in it")}'
+            f'{"; " if missing and unexpected else ""}{_some(missing, "missing")}.'
+        )
+    return [key for key in model.state_dict() if key not in weights]
 
 
 def _some(keys: list[str], what: str, limit: int = 4) -> str:
@@ -199,12 +194,12 @@ def _some(keys: list[str], what: str, limit: int = 4) -> str:
 
 def _classifier(
     backbone: dict[str, Any],
-    parts: Parts,
+    groups: KeyGroups,
     tensors: Mapping[str, Tensor],
     model: AttentionBackbone,
     file: str,
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    head = {name: tensors[key].float() for key, name in parts.head.items()}
+    head = {name: tensors[key].float() for key, name in groups.head.items()}
     weight = head.get('head.fc.weight')
     if weight is None or 'head.fc.bias' not in head:
         raise UserError(
@@ -230,12 +225,3 @@ def _classifier(
         ),
     )
     return config, head
-
-
-def _plain(node: Any) -> Any:
-    """A copy that any version of torch loads with ``weights_only``."""
-    if isinstance(node, Mapping):
-        return {key: _plain(value) for key, value in node.items()}
-    if isinstance(node, (list, tuple)):
-        return type(node)(_plain(value) for value in node)
-    return int(node) if isinstance(node, int) and not isinstance(node, bool) else node

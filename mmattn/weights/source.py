@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-Shapes = Mapping[str, Sequence[int]]
+from mmattn.backbones.loading import Shapes
 
 # The classifiers of all sources; in mmpretrain it is head.fc.
 HEAD = r'(?:fc|last_linear|head|head\.fc|classifier(?:\.\d)?)\.(weight|bias)'
@@ -54,7 +54,7 @@ class CheckpointSource(NamedTuple):
         return key
 
 
-class Parts(NamedTuple):
+class KeyGroups(NamedTuple):
     """The keys of a checkpoint by where they belong.
 
     Attributes:
@@ -70,20 +70,20 @@ class Parts(NamedTuple):
     others: list[str]
 
 
-def split_keys(shapes: Shapes) -> Parts:
+def split_keys(shapes: Shapes) -> KeyGroups:
     """Tell the backbone from the rest.
 
     Keys with mmpretrain's prefix 'backbone.' are taken from any source, since forks of the
     toolboxes have it.
     """
     prefix = 'backbone.' if any(key.startswith('backbone.') for key in shapes) else ''
-    parts = Parts(prefix, {}, {}, [])
+    groups = KeyGroups(prefix, {}, {}, [])
     for key, shape in shapes.items():
         head = re.fullmatch(HEAD, key)
         if head and len(shape) == (2 if head[1] == 'weight' else 1):
-            parts.head[key] = f'head.fc.{head[1]}'
+            groups.head[key] = f'head.fc.{head[1]}'
         elif key.startswith(prefix):
-            parts.backbone[key.removeprefix(prefix)] = shape
+            groups.backbone[key.removeprefix(prefix)] = shape
         else:
-            parts.others.append(key)
-    return parts
+            groups.others.append(key)
+    return groups

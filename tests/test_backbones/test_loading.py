@@ -45,6 +45,31 @@ def test_deep_stem_checkpoints_of_each_toolbox_load(tmp_path, in_scope, randomis
     assert torch.equal(model.eval()(x)[0], stock(x)[0])
 
 
+TOLD_FROM_WEIGHTS = {
+    'MobileNetV2': dict(widen_factor=0.5),
+    'RepVGG': dict(arch='A0'),
+    'Res2Net': dict(depth=50, avg_down=False),
+    'ResNet': dict(depth=18),
+    'SwinTransformer': dict(arch='tiny', window_size=8, out_indices=(1, 3)),
+}
+
+
+def test_each_network_knows_its_own_weights_and_no_others():
+    networks = {n: c for n, c in MODELS.module_dict.items() if 'config_from' in vars(c)}
+    networks.pop('AttentionBackbone', None)
+    assert set(networks) == set(TOLD_FROM_WEIGHTS)
+    for name, options in TOLD_FROM_WEIGHTS.items():
+        state = MODELS.build(dict(type=name, **options)).state_dict()
+        shapes = {key: value.shape for key, value in state.items()}
+        names = networks[name].own_names(shapes)
+        assert all(names.get(key, key) == key for key in shapes), name
+        found = {n: cls.config_from(shapes) for n, cls in networks.items()}
+        (config,) = filter(None, found.values())
+        assert found[name] is config
+        again = MODELS.build(config).state_dict()
+        assert {key: value.shape for key, value in again.items()} == shapes
+
+
 def test_loading_reports_the_matches(caplog):
     logger = MMLogger.get_instance('loading', logger_name='loading')
     logger.addHandler(caplog.handler)

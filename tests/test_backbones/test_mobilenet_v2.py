@@ -1,9 +1,5 @@
 """mmattn.MobileNetV2 is the toolboxes' MobileNetV2, plus attention."""
 
-import importlib.util
-import json
-
-import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -149,59 +145,3 @@ def test_defaults_that_depend_on_the_stage_follow_the_size_of_the_map():
 def test_bad_arguments_are_named(options, error, message):
     with pytest.raises(error, match=message):
         MODELS.build({**SMALL, **options})
-
-
-def test_the_original_coordinate_attention_network_agrees(shared_dir):
-    folder = shared_dir / 'goldens'
-    spec = importlib.util.spec_from_file_location('fill', folder / 'fill.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    case = json.loads((folder / 'models.json').read_text())['mbv2_ca']
-    keys = json.loads((folder / 'models_keys.json').read_text())['mbv2_ca']
-    state = {
-        key: torch.from_numpy(module.fill(case['seed'], key, shape))
-        for key, shape in keys['state_dict'].items()
-    }
-    head = [state.pop(f'classifier.1.{name}') for name in ('weight', 'bias')]
-    # The original has no attention in the first block.
-    attention = dict(type='CA', stages=(False, *(True,) * 6))
-    model = MODELS.build(dict(type='MobileNetV2', attention=attention)).eval()
-    names = {_translated(key, model): value for key, value in state.items()}
-    missing, unexpected = model.load_state_dict(names, strict=False)
-    assert not unexpected and all('num_batches_tracked' in key for key in missing)
-    (label,) = case['outputs']
-    shape = [int(n) for n in label.split('/')[0].split('x')]
-    with torch.no_grad():
-        x = torch.from_numpy(module.fill(case['seed'], 'input', shape))
-        out = F.linear(model(x)[0].mean((2, 3)), *head)
-    stored = np.load(folder / 'models.npz')
-    name = next(key for key in stored.files if 'mbv2_ca' in key)
-    expected = torch.from_numpy(stored[name]).flatten()
-    actual = out.flatten()[:: -(-out.numel() // 2048)]
-    assert (actual - expected).abs().max() < 1e-4 * expected.abs().mean()
-
-
-def _translated(key, model):
-    """houqb/CoordAttention's name -> ours: modules lie flat in ``features.N.conv``."""
-    for theirs, ours in {
-        'features.0.0.': 'conv1.conv.',
-        'features.0.1.': 'conv1.bn.',
-        'conv.0.': 'conv2.conv.',
-        'conv.1.': 'conv2.bn.',
-    }.items():
-        if key.startswith(theirs):
-            return ours + key.removeprefix(theirs)
-    _, index, _, part, rest = key.split('.', 4)
-    blocks = [
-        f'layer{stage}.{block}'
-        for stage in range(1, 8)
-        for block in range(len(getattr(model, f'layer{stage}')))
-    ]
-    name = blocks[int(index) - 1]
-    part = int(part)
-    if index != '1' and part == 6:
-        rest = rest.replace('conv2', 'conv_h').replace('conv3', 'conv_w')
-        return f'{name}.attn_after_depthwise.{rest}'
-    # Each of the first convolutions has three entries: conv, norm, activation.
-    part -= index != '1' and part > 6
-    return f'{name}.conv.{part // 3}.{("conv", "bn")[part % 3]}.{rest}'

@@ -10,7 +10,6 @@ Deviations from the stock classes: a frozen stem keeps its BatchNorm statistics
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch.utils.checkpoint as cp
 from mmpretrain.models.backbones.mobilenet_v2 import InvertedResidual as StockBlock
@@ -21,14 +20,13 @@ from mmattn.backbones.base import (
     DEFAULT_INIT,
     AttentionBackbone,
     active_toolbox,
+    check_per_stage,
     check_stage_numbers,
     init_config,
 )
-from mmattn.backbones.loading import Shapes
 from mmattn.backbones.mobilenet_v2 import checkpoints
 from mmattn.backbones.slots import AttentionBlock, parse_attention, parse_plugins
 from mmattn.registry import MODELS
-from mmattn.utils.errors import InvalidValue
 
 BATCH_NORM, RELU6 = dict(type='BN'), dict(type='ReLU6')
 OUT_INDICES = {'mmpretrain': (7,), 'mmdet': (1, 2, 4, 7), 'mmseg': (1, 2, 4, 6)}
@@ -148,11 +146,7 @@ class MobileNetV2(AttentionBackbone, StockMobileNetV2):
         num_stages = len(self.levels)
         check_stage_numbers('out_indices', out_indices, 0, num_stages)
         check_stage_numbers('frozen_stages', (frozen_stages,), -1, num_stages)
-        for name, values in dict(strides=strides, dilations=dilations).items():
-            if len(values) != num_stages:
-                raise InvalidValue(
-                    f'{name} must have {num_stages} entries, one per stage, got {tuple(values)}'
-                )
+        check_per_stage(num_stages, strides=strides, dilations=dilations)
         slots = dict(
             attention=parse_attention(attention, num_stages, InvertedResidual),
             plugins=parse_plugins(plugins, num_stages, InvertedResidual),
@@ -187,13 +181,8 @@ class MobileNetV2(AttentionBackbone, StockMobileNetV2):
         self.freeze_attention = freeze_attention
         self.freeze()
 
-    @classmethod
-    def own_names(cls, shapes: Shapes) -> dict[str, str]:
-        return checkpoints.own_names(shapes)
-
-    @classmethod
-    def config_from(cls, shapes: Shapes) -> dict[str, Any] | None:
-        return checkpoints.config_from(shapes)
+    own_names = staticmethod(checkpoints.own_names)
+    config_from = staticmethod(checkpoints.config_from)
 
     def frozen_modules(self) -> Iterator[nn.Module]:
         if self.frozen_stages >= 0:

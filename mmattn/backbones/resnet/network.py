@@ -20,6 +20,7 @@ from mmattn.backbones.base import (
     DEFAULT_INIT,
     AttentionBackbone,
     active_toolbox,
+    check_per_stage,
     check_stage_numbers,
     init_config,
 )
@@ -143,9 +144,8 @@ class ResNet(AttentionBackbone):
         self.depth = depth
         self.num_stages = num_stages
         self.strides, self.dilations, self.out_indices = strides, dilations, tuple(out_indices)
-        self._check_stages(stage_with_dcn if dcn is not None else None)
-        check_stage_numbers('frozen_stages', [frozen_stages], -1, num_stages)
         self.frozen_stages = frozen_stages
+        self._check_stages(stage_with_dcn if dcn is not None else None)
         self.deep_stem, self.avg_down = deep_stem, avg_down
         self.norm_eval = toolbox == 'mmdet' if norm_eval is None else norm_eval
         self.freeze_attention = freeze_attention
@@ -219,18 +219,14 @@ class ResNet(AttentionBackbone):
         most = len(self.arch_settings[self.depth][1])
         if not 1 <= self.num_stages <= most:
             raise InvalidValue(f'num_stages must be 1 to {most}, got {self.num_stages}')
-        for name, values in dict(
-            strides=self.strides, dilations=self.dilations, stage_with_dcn=stage_with_dcn
-        ).items():
-            if values is not None and len(values) != self.num_stages:
-                raise InvalidValue(
-                    f'{name} must have num_stages={self.num_stages} entries, got {tuple(values)}'
-                )
-        if not all(0 <= index < self.num_stages for index in self.out_indices):
-            raise InvalidValue(
-                f'out_indices must be between 0 and {self.num_stages - 1} '
-                f'(num_stages={self.num_stages}), got {self.out_indices}'
-            )
+        check_per_stage(
+            self.num_stages,
+            strides=self.strides,
+            dilations=self.dilations,
+            stage_with_dcn=stage_with_dcn,
+        )
+        check_stage_numbers('out_indices', self.out_indices, 0, self.num_stages - 1)
+        check_stage_numbers('frozen_stages', [self.frozen_stages], -1, self.num_stages)
 
     def _make_stem(self, in_channels: int, stem_channels: int) -> None:
         if self.deep_stem:
@@ -270,9 +266,7 @@ class ResNet(AttentionBackbone):
         ]
         return nn.Sequential(*layers)
 
-    @classmethod
-    def own_names(cls, shapes: Shapes) -> dict[str, str]:
-        return checkpoints.own_names(shapes)
+    own_names = staticmethod(checkpoints.own_names)
 
     @classmethod
     def config_from(cls, shapes: Shapes) -> dict[str, Any] | None:

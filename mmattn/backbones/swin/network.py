@@ -263,9 +263,7 @@ class SwinTransformer(AttentionBackbone, StockSwin):
         self.freeze_attention = freeze_attention
         self.freeze()
 
-    @classmethod
-    def own_names(cls, shapes: Shapes) -> dict[str, str | None]:
-        return checkpoints.own_names(shapes)
+    own_names = staticmethod(checkpoints.own_names)
 
     @classmethod
     def config_from(cls, shapes: Shapes) -> dict[str, Any] | None:
