@@ -24,8 +24,8 @@ VISUALIZERS_OF = {
 }
 # Detections below it are not drawn.
 SCORE = 0.3
-# Smaller images are enlarged to this width in pixels, so that labels leave the objects visible.
-WIDTH = 640
+# Smaller images are enlarged to this long side in pixels: labels leave the objects visible.
+SIDE = 640
 # Pixels an inch of the visualizers' points; with their own, 100, labels are small print.
 DPI = 150
 # Height of the titles above a picture, in pixels.
@@ -79,11 +79,11 @@ class Pictures(Hook):
     def describe(self, metainfo: dict) -> None:
         """Take over the classes and, where there is one, the palette of the data set."""
         # ImageNet's names are lists of synonyms. The last label is that of ignored boxes.
-        classes = [name.split(',')[0] for name in metainfo.get('classes') or ()]
+        self.classes = [name.split(',')[0] for name in metainfo.get('classes') or ()]
         palette = metainfo.get('palette')
         if isinstance(palette, (list, tuple)):
-            palette = [*palette[: len(classes)], GREY]
-        meta = dict(metainfo, classes=[*classes, IGNORED], palette=palette)
+            palette = [*palette[: len(self.classes)], GREY]
+        meta = dict(metainfo, classes=[*self.classes, IGNORED], palette=palette)
         self.visualizer.dataset_meta = meta
 
     def draw(self, inputs: Iterable[torch.Tensor], samples: Iterable[BaseDataElement]) -> None:
@@ -100,7 +100,7 @@ class Pictures(Hook):
                 image, stem = mmcv.imread(path, channel_order='rgb'), Path(path).stem
             else:
                 image, stem = pixels.permute(1, 2, 0).cpu().numpy().astype(np.uint8), 'image'
-            factor = max(1.0, WIDTH / image.shape[1])
+            factor = max(1.0, SIDE / max(image.shape[:2]))
             image = mmcv.imrescale(image, factor, interpolation='bicubic')
             # Images of different folders may share a name.
             self.paths.append(str(self.folder / f'{len(self.paths):05d}_{stem}.png'))
@@ -109,7 +109,11 @@ class Pictures(Hook):
     def _draw(self, image: np.ndarray, sample: BaseDataElement, path: str) -> None:
         visualizer = self.visualizer
         if hasattr(visualizer, 'visualize_cls'):
-            visualizer.visualize_cls(image, sample, text_cfg=dict(size=10), out_file=path)
+            # A demo's data set knows fewer classes than the model.
+            more = range(len(self.classes), len(sample.get('pred_score', ())))
+            classes = [*self.classes, *(f'class {label}' for label in more)]
+            text = dict(size=10)
+            visualizer.visualize_cls(image, sample, classes, text_cfg=text, out_file=path)
             return
         titles, options = ['prediction'], {}
         if 'pred_instances' in sample:
@@ -120,8 +124,7 @@ class Pictures(Hook):
             titles.insert(0, 'ground truth')
         ignored = sample.get('ignored_instances', ())
         if len(ignored):
-            label = len(visualizer.dataset_meta['classes']) - 1
-            ignored.labels = torch.full_like(ignored.labels, label)
+            ignored.labels = torch.full_like(ignored.labels, len(self.classes))
             sample.gt_instances = InstanceData.cat([sample.gt_instances, ignored])
         visualizer.add_datasample('', image, sample, draw_gt=truth, out_file=path, **options)
         drawn = mmcv.imread(path, channel_order='rgb')

@@ -91,7 +91,7 @@ def few_images(monkeypatch):
     for name, task in TASKS.items():
         # A classifier's folders are there for all of its classes.
         images = task.style.categories if name == 'classification' else 2
-        size = dict(batch_size=images, train_images=2 * images, val_images=images, workers=0)
+        size = dict(batch_size=images, train_images=images, val_images=images, workers=0)
         size.update(iterations=1, evaluations=1, side=min(task.side, 64))
         monkeypatch.setitem(TASKS, name, replace(task, **size))
     return TASKS

@@ -7,11 +7,11 @@ import torch
 from mmengine.config import Config
 from mmengine.structures import InstanceData, PixelData
 
-from mmattn.engine.pictures import STRIP, WIDTH, Pictures
+from mmattn.engine.pictures import SIDE, STRIP, Pictures
 from mmattn.utils.errors import InvalidValue, UserError
 
 HEIGHT, SMALL = 96, 128
-FACTOR = WIDTH // SMALL
+FACTOR = SIDE // SMALL
 RED, BLUE, GREY = (255, 0, 0), (0, 0, 255), (128, 128, 128)
 META = dict(classes=('cat', 'dog, hound'), palette=[RED, BLUE])
 # The corners of a box and of its mask, and where their left edge lies in an enlarged picture.
@@ -64,9 +64,9 @@ def test_boxes_grow_with_the_image(draw):
     pytest.importorskip('mmdet')
     sample = detection(scores=[0.9])
     (picture,) = draw('mmdet', sample)
-    assert picture.shape == (STRIP + HEIGHT * FACTOR, 2 * WIDTH, 3)
+    assert picture.shape == (STRIP + HEIGHT * FACTOR, 2 * SIDE, 3)
     row, column = EDGE
-    assert is_like(picture[row, column], RED) and is_like(picture[row, WIDTH + column], BLUE)
+    assert is_like(picture[row, column], RED) and is_like(picture[row, SIDE + column], BLUE)
     assert not picture[INSIDE].any()
     # Two titles on paper.
     assert all((panel < 100).any() for panel in np.split(picture[:STRIP], 2, axis=1))
@@ -77,7 +77,7 @@ def test_boxes_grow_with_the_image(draw):
 def test_unsure_detections_are_not_drawn(draw):
     pytest.importorskip('mmdet')
     (picture,) = draw('mmdet', detection(scores=[0.2]))
-    assert not picture[STRIP:, WIDTH:].any()
+    assert not picture[STRIP:, SIDE:].any()
 
 
 @pytest.mark.parametrize('labels', [(0,), ()])
@@ -102,8 +102,8 @@ def test_masks_grow_with_the_image(draw):
 
     sure, unsure = draw('mmdet', *(detection(scores=[s], masks=masks) for s in (0.9, 0.1)))
     row, column = INSIDE
-    assert sure[row, column].argmax() == 0 and sure[row, WIDTH + column].argmax() == 2
-    assert not unsure[row, WIDTH + column].any()
+    assert sure[row, column].argmax() == 0 and sure[row, SIDE + column].argmax() == 2
+    assert not unsure[row, SIDE + column].any()
 
 
 def test_label_maps_are_side_by_side(draw):
@@ -116,19 +116,21 @@ def test_label_maps_are_side_by_side(draw):
         gt_sem_seg=PixelData(data=truth), pred_sem_seg=PixelData(data=torch.ones_like(truth))
     )
     (picture,) = draw('mmseg', sample)
-    assert picture.shape == (STRIP + HEIGHT * FACTOR, 2 * WIDTH, 3)
-    assert is_like(picture[-9, 9], RED) and is_like(picture[-9, WIDTH + 9], BLUE)
-    assert not picture[-9, WIDTH - 9].any()
+    assert picture.shape == (STRIP + HEIGHT * FACTOR, 2 * SIDE, 3)
+    assert is_like(picture[-9, 9], RED) and is_like(picture[-9, SIDE + 9], BLUE)
+    assert not picture[-9, SIDE - 9].any()
 
 
 def test_classes_are_written_onto_images_without_a_file(draw):
     pytest.importorskip('mmpretrain')
     from mmpretrain.structures import DataSample
 
-    sample = DataSample().set_gt_label(0).set_pred_label(1).set_pred_score(torch.tensor([0.2, 0.8]))
+    # A demo's data set knows fewer classes than the model.
+    score = torch.tensor([0.1, 0.1, 0.1, 0.7])
+    sample = DataSample().set_gt_label(0).set_pred_label(3).set_pred_score(score)
     inputs = [torch.full((3, 32, 32), value, dtype=torch.uint8) for value in (0, 90)]
     dark, grey = draw('mmpretrain', sample, sample, inputs=inputs)
-    assert dark.shape == (WIDTH, WIDTH, 3)
+    assert dark.shape == (SIDE, SIDE, 3)
     assert dark.max() > 200 and not dark[200:].any()
     assert (grey[200:] == 90).all()
 
@@ -138,7 +140,7 @@ def test_images_without_annotations_are_drawn_alone(draw):
     sample = detection(scores=[0.9])
     del sample.gt_instances, sample.ignored_instances
     (picture,) = draw('mmdet', sample, visualizer=dict(type='Visualizer'))
-    assert picture.shape[1] == WIDTH
+    assert picture.shape[1] == SIDE
     assert is_like(picture[EDGE], BLUE)
 
 
