@@ -314,10 +314,10 @@ def _windows(x: Tensor, size: int, fill: float) -> Tensor:
     """
     larger = torch.sym_max if _exporting() else max
     offsets = torch.arange(size, device=x.device)
-    rows, columns = (
+    rows, columns = [
         torch.arange(larger(length // size, 1), device=x.device)[:, None] * size + offsets
         for length in x.shape[2:]
-    )
+    ]
     return F.pad(x, (0, size - 1, 0, size - 1), value=fill)[:, :, rows][..., columns]
 
 

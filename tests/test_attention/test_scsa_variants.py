@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from mmattn.attention import PCSA, SCSA
+from mmattn.weights.export import NEW_TORCH, trace
 
 # Row of table 1 -> arguments.
 VARIANTS = {
@@ -107,14 +108,11 @@ def test_each_variant_equals_the_formulas(name, training):
         torch.testing.assert_close(module(x), expected)
 
 
-@pytest.mark.skipif(not hasattr(torch.compiler, 'is_exporting'), reason='needs torch 2.7')
+@pytest.mark.skipif(not NEW_TORCH, reason='torch 2.1 has no dynamic sizes in torch.export')
 @pytest.mark.parametrize('mode', ['avg_pool', 'max_pool', 'recombination'])
 def test_an_exported_program_pools_like_the_module_at_every_size(mode):
     pcsa = PCSA(4, window_size=3, down_sample_mode=mode).eval()
-    dynamic = torch.export.Dim.DYNAMIC
-    program = torch.export.export(
-        Compress(pcsa), (torch.randn(2, 4, 7, 9),), dynamic_shapes=({2: dynamic, 3: dynamic},)
-    ).module()
+    program = trace(Compress(pcsa), torch.randn(2, 4, 7, 9)).module()
     for size in ((7, 9), (1, 1), (2, 5), (5, 2), (3, 3), (12, 14)):
         # Negative too: what fills a small map up must not be its maximum.
         x = torch.randn(2, 4, *size) - 3
