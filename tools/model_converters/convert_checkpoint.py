@@ -8,14 +8,14 @@ read from the shapes. Nothing is written unless every key of that model is there
 
 import argparse
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 
 def source_names() -> list[str]:
-    """The files of the package's folder: for the names alone nothing heavy is imported."""
-    package = Path(find_spec('mmattn').origin).parent
-    return sorted(path.stem for path in (package / 'weights' / 'sources').glob('[!_]*.py'))
+    """Names of the files in the package's folder, which is beside or above this one."""
+    roots = [path for root in Path(__file__).resolve().parents for path in (root / 'mmattn', root)]
+    folder = next(filter(Path.is_dir, (root / 'weights' / 'sources' for root in roots)))
+    return sorted(path.stem for path in folder.glob('[!_]*.py'))
 
 
 def parse_args() -> argparse.Namespace:
