@@ -6,14 +6,14 @@ under the scope ``mmattn``: ``custom_imports = dict(imports=['mmattn'])``.
 
 import sys
 from importlib import import_module
-from itertools import pairwise
 from types import ModuleType
 
 __version__ = '0.1.0'
 
 # `python -m mmattn doctor` has to run where nothing of the stack can be imported; its other
-# commands import what they need.
-if ('-m', __name__) not in pairwise(sys.orig_argv):
+# commands import what they need. sys.argv[0] is '-m' while Python looks for what to run.
+_words = iter(sys.orig_argv)
+if sys.argv[:1] != ['-m'] or '-m' not in _words or next(_words, '') != __name__:
     from mmattn import registry  # noqa: F401
 
 

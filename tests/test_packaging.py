@@ -204,7 +204,7 @@ def test_a_users_module_registers_everything(tmp_path):
     (package / 'train.py').write_text(
         "from mmengine.registry import MODELS\nprint(MODELS.get('mmattn.SE'))\n"
     )
-    command = [sys.executable, '-m', 'userpackage.train', '-m', 'doctor']
+    command = [sys.executable, '-m', 'userpackage.train', '-m', 'mmattn']
     environ = {**os.environ, 'PYTHONPATH': str(Path(mmattn.__file__).parents[1])}
     done = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout == "<class 'mmattn.attention.se.SE'>\n", done.stderr
