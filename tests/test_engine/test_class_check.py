@@ -257,6 +257,7 @@ def seg(*classes, **options):
         (seg('background', 'cell'), (2, 2)),
         (seg('background', 'cell'), (1, 1)),
         (seg('background', 'sky', 'car', reduce_zero_label=True), (2, 3)),
+        (seg('background', 'sky', 'car', pipeline=[dict(reduce_zero_label=True)]), (2, 3)),
         (dict(type='ADE20KDataset', metainfo=dict(classes=('sky', 'car'))), (2, 2)),
     ],
 )

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from mmattn.datasets.layouts import Layout, class_names, describe_unknown, listed
 from mmattn.utils.errors import UserError
+from mmattn.utils.walk import iter_dicts
 
 
 def check(dataset: dict, reader: type) -> Iterator[str]:
@@ -23,7 +24,9 @@ def numbers(dataset: dict, reader: type) -> range | None:
     names = class_names(dataset, reader)
     if not names:
         return None
-    fewer = len(names) == 2 or dataset.get('reduce_zero_label') is True
+    own = not reader.METAINFO.get('classes')
+    reduced = any(node.get('reduce_zero_label') is True for node in iter_dicts(dataset))
+    fewer = len(names) == 2 or (own and reduced)
     return range(len(names) - fewer, len(names) + 1)
 
 

@@ -44,7 +44,7 @@ def check(dataset: dict, reader: type) -> Iterator[str]:
     missing = [name for name in wanted if name not in seen]
     text = f'no xml file in {folder} has a box of the class {listed(missing)}'
     if others and (len(missing) == len(wanted) or any(similar(name, others) for name in missing)):
-        raise UserError(f'{text}. {describe_unknown(missing, others)}')
+        raise UserError(f'{text}. {describe_unknown(missing, seen - {None})}')
     if others:
         yield f'{text}; not asked for: {listed(sorted(others))}.'
 
