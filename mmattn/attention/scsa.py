@@ -302,9 +302,16 @@ class PCSA(Attention):
 def _window_mean(x: Tensor, size: int) -> Tensor:
     if _exporting():
         # torch.export ties a pooling to the windows that fit into its example.
-        height, width = (torch.sym_min(length, size) for length in x.shape[2:])
-        return _windows(x, size, 0.0).mean((3, 5)) * (size**2 / (height * width))
+        rows, columns = (_mean_matrix(length, size, x) for length in x.shape[2:])
+        return rows @ (x @ columns.transpose(0, 1))
     return F.avg_pool2d(x, [min(length, size) for length in x.shape[2:]])
+
+
+def _mean_matrix(length: int, size: int, like: Tensor) -> Tensor:
+    """Means over windows of ``size`` of ``length`` values, as a (windows, length) matrix."""
+    windows = torch.arange(torch.sym_max(length // size, 1), device=like.device)
+    inside = (torch.arange(length, device=like.device) // size == windows[:, None]).to(like.dtype)
+    return inside / inside.sum(1, keepdim=True)
 
 
 def _windows(x: Tensor, size: int, fill: float) -> Tensor:
