@@ -77,6 +77,12 @@ class Attention(nn.Module):
                 return new + name[len(old) :]
         return name
 
+    def name_when_loaded(self, name: str) -> str | None:
+        """What ``load_state_dict`` makes of a key: :meth:`own_name`, and mmattn 0.1's names."""
+        if name == 'gamma' and name not in self._parameters:
+            return 'warm_scale'
+        return self.own_name(name)
+
     @classmethod
     def arguments_from(cls, channels: int, weights: Weights) -> dict:
         """Tell the arguments that a checkpoint was trained with from its weights.
@@ -111,13 +117,10 @@ def _rename_original_keys(module: Attention, state_dict: dict, prefix: str, *_) 
     Weights of a 1x1 convolution and of a linear layer differ in trailing
     dimensions of size 1 only; they are brought to the shape that is expected.
     """
-    if 'gamma' not in module._parameters and prefix + 'gamma' in state_dict:
-        # Its name until mmattn 0.2.
-        state_dict[prefix + 'warm_scale'] = state_dict.pop(prefix + 'gamma')
     renamed = {}
     for key in [key for key in state_dict if key.startswith(prefix)]:
         value = state_dict.pop(key)
-        name = module.own_name(key[len(prefix) :])
+        name = module.name_when_loaded(key[len(prefix) :])
         if name is not None:
             renamed[prefix + name] = value
     # All at once: a new name may be another key's old one.

@@ -37,7 +37,7 @@ def blocks_by_stage(names: Iterable[str], pattern: str) -> list[list[str]]:
 def attention_key(module: nn.Module, name: str) -> str | None:
     """A name in a model -> the same with the attentions' own names; None for what they compute."""
     if isinstance(module, Attention):
-        name = module.own_name(name)
+        name = module.name_when_loaded(name)
         if name is None:
             return None
     head, dot, rest = name.partition('.')

@@ -33,7 +33,7 @@ def test_mmpretrain_weights_of_se_load():
     torch.testing.assert_close(module(x), stock(x))
 
 
-def test_warm_starts_of_before_0_2_load():
+def test_warm_starts_of_mmattn_0_1_load():
     module = SE(32, warm_start=True)
     state = {key.replace('warm_scale', 'gamma'): w for key, w in module.state_dict().items()}
     state['gamma'] = torch.tensor([0.5])

@@ -77,7 +77,12 @@ def test_loading_reports_the_matches(caplog):
         model = ours()
         stock = MODELS.build(dict(type='ResNet', depth=18))
         model.load_state_dict(stock.state_dict(), strict=False)
-    assert 'matches 100 of 100 stock keys and 0 of 24 attention keys' in caplog.text
+        assert 'matches 100 of 100 stock keys and 0 of 24 attention keys' in caplog.text
+        caplog.clear()
+        # mmattn 0.1's name of the warm start's parameter
+        state = {key.replace('warm_scale', 'gamma'): w for key, w in model.state_dict().items()}
+        model.load_state_dict(state, strict=True)
+        assert 'matches 100 of 100 stock keys and 24 of 24 attention keys' in caplog.text
 
 
 def test_a_checkpoint_of_another_depth_is_refused():
