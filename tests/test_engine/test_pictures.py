@@ -121,6 +121,17 @@ def test_label_maps_are_side_by_side(draw):
     assert not picture[-9, SIDE - 9].any()
 
 
+def test_labels_are_where_mmseg_writes_them(tmp_path):
+    mmseg = pytest.importorskip('mmseg.visualization')
+    pictures = Pictures(Config(dict(default_scope='mmseg')), str(tmp_path))
+    rng = np.random.default_rng(0)
+    for size in ((1, 1), (5, 8), (20, 9)):
+        mask = rng.integers(0, 2, size, dtype=np.uint8)
+        mask[0, 0] = 1
+        theirs = mmseg.SegLocalVisualizer._get_center_loc(pictures.visualizer, mask)
+        assert (pictures.visualizer._get_center_loc(mask) == theirs).all()
+
+
 def test_classes_are_written_onto_images_without_a_file(draw):
     pytest.importorskip('mmpretrain')
     from mmpretrain.structures import DataSample
