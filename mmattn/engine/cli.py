@@ -1,6 +1,5 @@
 """What the command lines share: errors without tracebacks, and Ctrl-C."""
 
-import gc
 import os
 import sys
 from collections.abc import Callable
@@ -68,10 +67,3 @@ def _print_log(message: object, *args, **options) -> None:
     """mmengine's, but for what the toolboxes' imports print about an optional package."""
     if not str(message).startswith('Could not import OneDL'):
         print_log(message, *args, **options)
-
-
-def end_start() -> None:
-    """Turn the garbage collector on again, sparing it what the start has made."""
-    if not gc.isenabled():
-        gc.freeze()
-        gc.enable()
