@@ -1,0 +1,153 @@
+"""PCSA: progressive channel-wise self-attention, the channel half of SCSA.
+
+Paper: SCSA: Exploring the Synergistic Effects Between Spatial and Channel
+Attention, Neurocomputing 2025, arXiv:2407.05128. Checked against
+HZAI-ZJNU/SCSA.
+
+Deviations from the original implementation:
+- Same function, less work: the mean over the windows, which the original takes
+  after the product with the C x C attention matrix, is taken before it (it
+  commutes with the matrix).
+- A map smaller than a window is pooled as a whole (the original fails), and the
+  mode 'recombination' works (the original calls a method that does not exist).
+- Unknown modes are refused.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmattn.attention.base import Attention, check_choice, gated, group_norm
+from mmattn.attention.pooling import window_mean, windows
+from mmattn.registry import MODELS
+from mmattn.utils.errors import InvalidValue
+
+GATES = ('sigmoid', 'softmax')
+SCALES = ('channels', 'positions')
+DOWN_SAMPLE_MODES = ('avg_pool', 'max_pool', 'recombination')
+
+
+@MODELS.register_module()
+class PCSA(Attention):
+    """Progressive channel-wise self-attention, the channel half of SCSA.
+
+    Window means, normalised, give a query, a key and a value per channel by a
+    scaling of their own; self-attention between the channels and a mean over
+    the windows make one gate per channel (paper, section 3.2).
+
+    Formula:
+        p = GN(windowmean_7x7(x)); q, k, v = s_q p, s_k p, s_v p
+        y = x * sigmoid(mean_hw(softmax(q k^T / sqrt(C)) v))
+
+    Args:
+        in_channels: Channels C of the input.
+        head_num: Heads of the self-attention.
+        window_size: Side of the pooling windows; -1 pools the whole map.
+        qkv_bias: Whether query, key and value have biases.
+        down_sample_mode: 'avg_pool', 'max_pool' or 'recombination' (the pixels
+            of a window become channels and a 1x1 convolution reduces them).
+        attn_drop_ratio: Dropout of the attention matrix.
+        gate_layer: 'sigmoid' or 'softmax' (along the channels).
+        channel_shuffle: Shuffle the channels of the output over the heads, so that
+            the next layer mixes them (for ``head_num`` above 1).
+        scale: Scale of the attention's logits, by the square root of the
+            'channels' of a head or of the 'positions' (windows).
+        warm_start: Start as the identity, see :class:`Attention`.
+
+    Shape:
+        (N, C, H, W) -> (N, C, H, W).
+
+    Raises:
+        ValueError: If ``head_num`` does not divide C, or an argument is out of
+            its range.
+    """
+
+    placement = 'inner'
+
+    def __init__(
+        self,
+        in_channels: int,
+        head_num: int = 1,
+        window_size: int = 7,
+        qkv_bias: bool = False,
+        down_sample_mode: str = 'avg_pool',
+        attn_drop_ratio: float = 0.0,
+        gate_layer: str = 'sigmoid',
+        channel_shuffle: bool = False,
+        scale: str = 'channels',
+        warm_start: bool = False,
+    ) -> None:
+        super().__init__(in_channels, warm_start)
+        if not isinstance(head_num, int) or head_num < 1 or in_channels % head_num:
+            raise InvalidValue(
+                f'{type(self).__name__}: head_num={head_num!r} does not divide '
+                f'in_channels={in_channels}; valid: '
+                f'{[n for n in range(1, min(in_channels, 64) + 1) if in_channels % n == 0]}'
+            )
+        if not isinstance(window_size, int) or (window_size < 1 and window_size != -1):
+            raise InvalidValue(
+                f'{type(self).__name__}: window_size must be a positive integer, or -1 for the '
+                f'whole map, got {window_size!r}'
+            )
+        if not 0 <= attn_drop_ratio < 1:
+            raise InvalidValue(
+                f'{type(self).__name__}: attn_drop_ratio must be in [0, 1), got {attn_drop_ratio!r}'
+            )
+        check_choice(self, 'down_sample_mode', down_sample_mode, DOWN_SAMPLE_MODES)
+        check_choice(self, 'gate_layer', gate_layer, GATES)
+        if down_sample_mode == 'recombination':
+            if window_size == -1:
+                raise InvalidValue(
+                    f"{type(self).__name__}: down_sample_mode='recombination' needs a positive "
+                    f'window_size, got -1'
+                )
+            self.conv_d = nn.Conv2d(in_channels * window_size**2, in_channels, 1, bias=False)
+        if channel_shuffle and head_num == 1:
+            raise InvalidValue(
+                f'{type(self).__name__}: channel_shuffle=True needs head_num above 1, got 1'
+            )
+        self.channel_shuffle = channel_shuffle
+        self.scale = check_choice(self, 'scale', scale, SCALES)
+        self.head_num = head_num
+        self.window_size = window_size
+        self.down_sample_mode = down_sample_mode
+        self.attn_drop_ratio = attn_drop_ratio
+        self.gate_layer = gate_layer
+        self.norm = nn.GroupNorm(1, in_channels)
+        self.q = nn.Conv2d(in_channels, in_channels, 1, groups=in_channels, bias=qkv_bias)
+        self.k = nn.Conv2d(in_channels, in_channels, 1, groups=in_channels, bias=qkv_bias)
+        self.v = nn.Conv2d(in_channels, in_channels, 1, groups=in_channels, bias=qkv_bias)
+
+    def attend(self, x: Tensor) -> Tensor:
+        batch, channels = x.shape[:2]
+        pooled = group_norm(self.norm, self._compress(x))  # (N, C, H', W')
+        query, key, value = [
+            layer(pooled).reshape(batch, self.head_num, channels // self.head_num, -1)
+            for layer in (self.q, self.k, self.v)
+        ]
+        attended = F.scaled_dot_product_attention(
+            query,
+            key,
+            value.mean(3, keepdim=True),
+            dropout_p=self.attn_drop_ratio if self.training else 0.0,
+            scale=(query.shape[2] if self.scale == 'channels' else query.shape[3]) ** -0.5,
+        )
+        logits = attended.reshape(batch, channels, 1, 1)
+        gate = logits.sigmoid() if self.gate_layer == 'sigmoid' else logits.softmax(1)
+        out = gated(x, gate)
+        if self.channel_shuffle:
+            heads = out.unflatten(1, (self.head_num, -1))
+            out = heads.transpose(1, 2).flatten(1, 2)
+        return out
+
+    def _compress(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H // window, W // window), at least 1 x 1."""
+        size = self.window_size
+        if size == -1:
+            pool = x.mean if self.down_sample_mode == 'avg_pool' else x.amax
+            return pool((2, 3), keepdim=True)
+        if self.down_sample_mode == 'avg_pool':
+            return window_mean(x, size)
+        if self.down_sample_mode == 'max_pool':
+            return windows(x, size, -torch.inf).amax((3, 5))
+        return self.conv_d(windows(x, size, 0.0).permute(0, 1, 3, 5, 2, 4).flatten(1, 3))

@@ -1,0 +1,159 @@
+"""SMSA: shareable multi-semantic spatial attention, the spatial half of SCSA.
+
+Paper: SCSA: Exploring the Synergistic Effects Between Spatial and Channel
+Attention, Neurocomputing 2025, arXiv:2407.05128. Checked against
+HZAI-ZJNU/SCSA.
+
+Deviations from the original implementation:
+- Same function, less work: the four depthwise convolutions of both directions
+  are one convolution with zero-padded kernels.
+- Channels that four does not divide are refused (the original's check passes
+  them), and so are unknown modes.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmattn.attention.base import (
+    Attention,
+    batch_norm,
+    check_choice,
+    check_odd,
+    gated,
+    group_norm,
+    nearest_multiples,
+)
+from mmattn.registry import MODELS
+from mmattn.utils.errors import InvalidValue
+
+GATES = ('sigmoid', 'softmax')
+NORMS = ('GN', 'BN', 'LN', 'none')
+
+
+@MODELS.register_module()
+class SMSA(Attention):
+    """Shareable multi-semantic spatial attention, the spatial half of SCSA.
+
+    The channels are split into groups; each convolves the row and the column
+    means with a kernel of its own size, the same one in both directions, and a
+    GroupNorm over the groups and a gate make one factor per row and one per
+    column (paper, section 3.1).
+
+    Formula:
+        g_h = sigmoid(GN(dwconv_3,5,7,9(mean_w(x)))), g_w likewise with mean_h(x)
+        y = x * g_h * g_w
+
+    Args:
+        in_channels: Channels C of the input.
+        group_kernel_sizes: Odd kernel size of each group of channels.
+        gate_layer: 'sigmoid' or 'softmax' (along the positions).
+        norm: 'GN' over the groups, 'BN', 'LN' over the channels of a position, or
+            'none'.
+        norm_first: Normalise before the convolutions instead of after them.
+        shared: Whether both directions share the convolutions.
+        warm_start: Start as the identity, see :class:`Attention`.
+        norm_cfg: mmcv's config of the layers of norm='BN'. A backbone fills in its
+            own kind of BatchNorm (SyncBN, ...).
+
+    Shape:
+        (N, C, H, W) -> (N, C, H, W).
+
+    Raises:
+        ValueError: If the number of groups does not divide C, a kernel size
+            is not odd, or the gate is unknown.
+    """
+
+    placement = 'inner'
+    original_keys = {
+        'local_dwc': 'convs.0',
+        'global_dwc_s': 'convs.1',
+        'global_dwc_m': 'convs.2',
+        'global_dwc_l': 'convs.3',
+    }
+
+    def __init__(
+        self,
+        in_channels: int,
+        group_kernel_sizes: tuple[int, ...] = (3, 5, 7, 9),
+        gate_layer: str = 'sigmoid',
+        norm: str = 'GN',
+        norm_first: bool = False,
+        shared: bool = True,
+        warm_start: bool = False,
+        norm_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(in_channels, warm_start)
+        groups = len(group_kernel_sizes)
+        if groups == 0:
+            raise InvalidValue('SMSA: group_kernel_sizes is empty; give at least one kernel size')
+        if in_channels % groups:
+            raise InvalidValue(
+                f'SMSA: in_channels={in_channels} is not divisible by the {groups} groups of '
+                f'group_kernel_sizes={tuple(group_kernel_sizes)}; '
+                f'{nearest_multiples(in_channels, groups)}'
+            )
+        for size in group_kernel_sizes:
+            check_odd(self, 'group_kernel_sizes', size)
+        self.gate_layer = check_choice(self, 'gate_layer', gate_layer, GATES)
+        check_choice(self, 'norm', norm, NORMS)
+        self.norm_first = norm_first
+        self.convs = _branches(in_channels, group_kernel_sizes)
+        self.convs_w = None if shared else _branches(in_channels, group_kernel_sizes)
+        self.norm_h = self._make_norm(norm, groups, norm_cfg)
+        self.norm_w = self._make_norm(norm, groups, norm_cfg)
+
+    def attend(self, x: Tensor) -> Tensor:
+        rows, columns = x.mean(3), x.mean(2)  # (N, C, H), (N, C, W)
+        if self.norm_first:
+            rows, columns = _normalise(self.norm_h, rows), _normalise(self.norm_w, columns)
+        if self.convs_w is None:
+            height = x.shape[2]
+            # One convolution for both: zeros between them act as the padding.
+            gap = max(conv.kernel_size[0] for conv in self.convs) // 2
+            strip = _convolve(self.convs, torch.cat((F.pad(rows, (0, gap)), columns), 2))
+            rows, columns = strip[:, :, :height], strip[:, :, height + gap :]
+        else:
+            rows, columns = _convolve(self.convs, rows), _convolve(self.convs_w, columns)
+        if not self.norm_first:
+            rows, columns = _normalise(self.norm_h, rows), _normalise(self.norm_w, columns)
+        return gated(x, self._gate(rows)[:, :, :, None], self._gate(columns)[:, :, None, :])
+
+    def _make_norm(self, norm: str, groups: int, norm_cfg: dict | None) -> nn.Module | None:
+        if norm == 'GN':
+            return nn.GroupNorm(groups, self.in_channels)
+        if norm == 'BN':
+            return batch_norm(self, self.in_channels, norm_cfg)
+        return nn.LayerNorm(self.in_channels) if norm == 'LN' else None
+
+    def _gate(self, logits: Tensor) -> Tensor:
+        return logits.sigmoid() if self.gate_layer == 'sigmoid' else logits.softmax(2)
+
+
+def _branches(channels: int, sizes: tuple[int, ...]) -> nn.ModuleList:
+    width = channels // len(sizes)
+    return nn.ModuleList(
+        nn.Conv1d(width, width, size, padding=size // 2, groups=width) for size in sizes
+    )
+
+
+def _convolve(branches: nn.ModuleList, strip: Tensor) -> Tensor:
+    """All branches as one depthwise convolution, smaller kernels padded with zeros."""
+    size = max(conv.kernel_size[0] for conv in branches)
+    weights = []
+    for conv in branches:
+        pad = (size - conv.kernel_size[0]) // 2
+        weights.append(F.pad(conv.weight, (pad, pad)))
+    bias = torch.cat([conv.bias for conv in branches])
+    return F.conv1d(strip, torch.cat(weights), bias, padding=size // 2, groups=strip.shape[1])
+
+
+def _normalise(norm: nn.Module | None, strip: Tensor) -> Tensor:
+    """(N, C, L) -> (N, C, L)."""
+    if norm is None:
+        return strip
+    if isinstance(norm, nn.LayerNorm):
+        return norm(strip.transpose(1, 2)).transpose(1, 2)
+    if isinstance(norm, nn.GroupNorm):
+        return group_norm(norm, strip)
+    return norm(strip[:, :, :, None])[:, :, :, 0]
