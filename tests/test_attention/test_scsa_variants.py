@@ -110,13 +110,21 @@ def test_each_variant_equals_the_formulas(name, training):
 
 @pytest.mark.skipif(not NEW_TORCH, reason='torch 2.1 has no dynamic sizes in torch.export')
 @pytest.mark.parametrize('mode', ['avg_pool', 'max_pool', 'recombination'])
-def test_an_exported_program_pools_like_the_module_at_every_size(mode):
+def test_every_mode_pools_small_maps_as_a_whole_exported_too(mode):
     pcsa = PCSA(4, window_size=3, down_sample_mode=mode).eval()
     program = trace(Compress(pcsa), torch.randn(2, 4, 7, 9)).module()
-    for size in ((7, 9), (1, 1), (2, 5), (5, 2), (3, 3), (12, 14)):
+    for height, width in ((7, 9), (1, 1), (2, 5), (5, 2), (3, 3), (12, 14)):
         # Negative too: what fills a small map up must not be its maximum.
-        x = torch.randn(2, 4, *size) - 3
-        torch.testing.assert_close(program(x), pcsa._compress(x), atol=1e-6, rtol=1e-6)
+        x = torch.randn(2, 4, height, width) - 3
+        if mode == 'recombination':
+            filled = F.pad(x, (0, max(3 - width, 0), 0, max(3 - height, 0)))
+            whole = filled[:, :, : max(height // 3, 1) * 3, : max(width // 3, 1) * 3]
+            expected = pcsa.conv_d(F.pixel_unshuffle(whole, 3))
+        else:
+            pool = F.avg_pool2d if mode == 'avg_pool' else F.max_pool2d
+            expected = pool(x, (min(height, 3), min(width, 3)))
+        torch.testing.assert_close(pcsa._compress(x), expected)
+        torch.testing.assert_close(program(x), expected, atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize('mode', ['avg_pool', 'max_pool', 'recombination'])
