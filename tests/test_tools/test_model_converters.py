@@ -1,4 +1,4 @@
-"""tools/model_converters/*.py as a person starts them; what they do is in tests/test_converters."""
+"""tools/model_converters/*.py as a person starts them; what they do is in tests/test_weights."""
 
 import os
 import subprocess
