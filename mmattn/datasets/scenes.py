@@ -85,17 +85,9 @@ SHAPES = (
     _regular(32)[8:25],  # half disc
 )
 COLOURS = (
-    (215, 45, 40),
-    (40, 170, 70),
-    (45, 80, 215),
-    (240, 205, 40),
-    (205, 60, 200),
-    (50, 200, 215),
-    (245, 140, 30),
-    (110, 50, 160),
-    (240, 240, 240),
-    (35, 35, 35),
-)
+    (215, 45, 40), (40, 170, 70), (45, 80, 215), (240, 205, 40), (205, 60, 200), (50, 200, 215),
+    (245, 140, 30), (110, 50, 160), (240, 240, 240), (35, 35, 35),
+)  # fmt: skip
 TEXTURES = ('plain', 'stripes', 'dots')
 # 7, 10 and 3 have no common factor: every triple below occurs once.
 DISTINCT_CATEGORIES = len(SHAPES) * len(COLOURS) * len(TEXTURES)

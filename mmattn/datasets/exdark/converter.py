@@ -17,19 +17,9 @@ from mmattn.datasets.images import NO_IMAGE, SUFFIXES, list_files, stem_of
 from mmattn.utils.errors import UserError
 
 CLASSES = (
-    'Bicycle',
-    'Boat',
-    'Bottle',
-    'Bus',
-    'Car',
-    'Cat',
-    'Chair',
-    'Cup',
-    'Dog',
-    'Motorbike',
-    'People',
-    'Table',
-)
+    'Bicycle', 'Boat', 'Bottle', 'Bus', 'Car', 'Cat', 'Chair', 'Cup', 'Dog', 'Motorbike',
+    'People', 'Table',
+)  # fmt: skip
 # Numbered from 1 in the list.
 SPLITS = ('train', 'val', 'test')
 LIST, IMAGES, ANNOTATIONS = 'imageclasslist.txt', 'ExDark', 'ExDark_Annno'

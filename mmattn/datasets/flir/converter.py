@@ -15,23 +15,9 @@ from mmattn.datasets.converters import Converter
 from mmattn.utils.errors import UserError
 
 CLASSES = (
-    'person',
-    'bike',
-    'car',
-    'motor',
-    'bus',
-    'train',
-    'truck',
-    'light',
-    'hydrant',
-    'sign',
-    'dog',
-    'deer',
-    'skateboard',
-    'stroller',
-    'scooter',
-    'other vehicle',
-)
+    'person', 'bike', 'car', 'motor', 'bus', 'train', 'truck', 'light', 'hydrant', 'sign',
+    'dog', 'deer', 'skateboard', 'stroller', 'scooter', 'other vehicle',
+)  # fmt: skip
 FOLDERS = {
     'thermal_train': 'images_thermal_train',
     'thermal_val': 'images_thermal_val',

@@ -17,17 +17,9 @@ from mmattn.datasets.images import NO_IMAGE, SUFFIXES, list_files
 from mmattn.utils.errors import UserError
 
 CLASSES = (
-    'pedestrian',
-    'people',
-    'bicycle',
-    'car',
-    'van',
-    'truck',
-    'tricycle',
-    'awning-tricycle',
-    'bus',
-    'motor',
-)
+    'pedestrian', 'people', 'bicycle', 'car', 'van', 'truck', 'tricycle', 'awning-tricycle',
+    'bus', 'motor',
+)  # fmt: skip
 IGNORED_REGION = 'ignored regions'
 LABELS = (IGNORED_REGION, *CLASSES, 'others')
 IMAGES, ANNOTATIONS = 'images', 'annotations'

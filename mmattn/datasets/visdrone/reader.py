@@ -34,18 +34,10 @@ class VisDroneDataset(CocoDataset):
     METAINFO = {
         'classes': CLASSES,
         'palette': [
-            (220, 20, 60),
-            (255, 120, 120),
-            (119, 11, 32),
-            (0, 0, 142),
-            (0, 60, 230),
-            (0, 0, 70),
-            (250, 170, 30),
-            (190, 130, 0),
-            (0, 60, 100),
-            (0, 200, 230),
+            (220, 20, 60), (255, 120, 120), (119, 11, 32), (0, 0, 142), (0, 60, 230),
+            (0, 0, 70), (250, 170, 30), (190, 130, 0), (0, 60, 100), (0, 200, 230),
         ],
-    }
+    }  # fmt: skip
 
     def load_data_list(self) -> list[dict]:
         """Read the json file; warns if it knows no ignored regions."""
