@@ -28,11 +28,13 @@ class NonFiniteLossHook(Hook):
             raise InvalidValue(f'patience={patience} must be 0 or more')
         self.patience = patience
         self._in_a_row = 0
+        self._where = ''
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Count non-finite losses of the iteration; raise once they exceed ``patience``."""
+        self._where = f'iteration {runner.iter + 1}, epoch {runner.epoch + 1}'
         fetched = runner.message_hub.log_scalars
         bad = {}
         for name, value in (outputs or {}).items():
@@ -52,13 +54,12 @@ class NonFiniteLossHook(Hook):
         if not torch.stack(finite).all():
             self._stop(runner, 'non-finite weights')
 
-    @staticmethod
-    def _stop(runner: Runner, what: str) -> None:
+    def _stop(self, runner: Runner, what: str) -> None:
         rates = runner.optim_wrapper.get_lr()
         rate = next(iter(rates.values()))[0] if rates else float('nan')
         raise UserError(
-            f'training stopped: {what} in iteration {runner.iter + 1}, epoch '
-            f'{runner.epoch + 1}, at learning rate {rate:.3g}. The checkpoints of '
+            f'training stopped: {what} in {self._where}, at learning rate {rate:.3g}. The '
+            'checkpoints of '
             f'{runner.work_dir} were written before it. Usual cures: a lower learning rate '
             '(optim_wrapper.optimizer.lr), a longer warm-up, clipped gradients '
             '(optim_wrapper.clip_grad=dict(max_norm=35)), training without --amp, or '
