@@ -213,8 +213,8 @@ def test_every_attention_parameter_has_a_gradient_at_once_and_moves_by_the_third
     ('options', 'error', 'message'),
     [
         (dict(depth=51), KeyError, r'no depth 51; valid: \[18, 34, 50, 101, 152\]'),
-        (dict(depth=18, out_indices=(4,)), ValueError, r'out_indices .* 0 and 3 .* \(4,\)'),
-        (dict(depth=18, strides=(1, 2)), ValueError, r'strides .*num_stages=4.*\(1, 2\)'),
+        (dict(depth=18, out_indices=(4,)), ValueError, r'out_indices .* 0 and 3, got \(4,\)'),
+        (dict(depth=18, strides=(1, 2)), ValueError, r'strides .* 4 entries.*\(1, 2\)'),
         (dict(depth=18, num_stages=5), ValueError, 'num_stages must be 1 to 4, got 5'),
         (
             dict(depth=18, dcn=dict(type='DCN'), stage_with_dcn=(True,) * 4),
