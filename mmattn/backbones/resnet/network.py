@@ -219,12 +219,8 @@ class ResNet(AttentionBackbone):
         most = len(self.arch_settings[self.depth][1])
         if not 1 <= self.num_stages <= most:
             raise InvalidValue(f'num_stages must be 1 to {most}, got {self.num_stages}')
-        check_per_stage(
-            self.num_stages,
-            strides=self.strides,
-            dilations=self.dilations,
-            stage_with_dcn=stage_with_dcn,
-        )
+        options = dict(strides=self.strides, dilations=self.dilations)
+        check_per_stage(self.num_stages, **options, stage_with_dcn=stage_with_dcn)
         check_stage_numbers('out_indices', self.out_indices, 0, self.num_stages - 1)
         check_stage_numbers('frozen_stages', [self.frozen_stages], -1, self.num_stages)
 

@@ -206,8 +206,7 @@ class SwinTransformer(AttentionBackbone, StockSwin):
         check_stage_numbers('out_indices', out_indices, 0, num_stages - 1)
         # Stages that mmpretrain freezes together with the patch embedding.
         self.frozen_with_stem = 0 if dense else 1
-        most_frozen = num_stages - self.frozen_with_stem
-        check_stage_numbers('frozen_stages', (frozen_stages,), -1, most_frozen)
+        check_stage_numbers('frozen_stages', (frozen_stages,), -1, num_stages - (not dense))
         slots = dict(
             attention=parse_attention(attention, num_stages, SwinBlock),
             plugins=parse_plugins(plugins, num_stages, SwinBlock),
@@ -275,8 +274,8 @@ class SwinTransformer(AttentionBackbone, StockSwin):
                 continue
             if not self.convert_weights:
                 raise InvalidValue(
-                    f'the checkpoint does not fit {type(self).__name__} with '
-                    f'convert_weights=False: {theirs!r} is a name of microsoft/Swin-Transformer'
+                    f'the checkpoint does not fit SwinTransformer with convert_weights=False: '
+                    f'{theirs!r} is a name of microsoft/Swin-Transformer'
                 )
             if '.downsample.' in ours:
                 weights[ours] = checkpoints.unfold_order(weights[ours])
