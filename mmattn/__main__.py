@@ -1,13 +1,12 @@
-"""``python -m mmattn``: the installation, the attentions, the data sets, the tables."""
+"""Look around in mmattn: the installation, the attentions, the data sets, the tables."""
 
 import argparse
 import sys
 
 from mmattn import __version__
 from mmattn.doctor import run_doctor
-from mmattn.utils.errors import UserError
+from mmattn.utils.errors import UserError, run
 
-DESCRIPTION = 'Look around in mmattn: the installation, the attentions, the data sets, the tables.'
 EPILOG = """\
 'python -m mmattn COMMAND --help' says more about a command.
 Training and testing are scripts: tools/train.py, tools/test.py.
@@ -18,7 +17,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser, one subcommand each; ``run`` is the function behind it."""
     parser = argparse.ArgumentParser(
         prog='python -m mmattn',
-        description=DESCRIPTION,
+        description=__doc__,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -103,11 +102,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.command is None:
         parser.print_help(sys.stderr)
         return 2
-    try:
-        return args.run(args) or 0
-    except UserError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return error.exit_code
+    return run(lambda: args.run(args))
 
 
 if __name__ == '__main__':

@@ -1,28 +1,61 @@
-"""What train.py and test.py share: arguments, and how a command starts. Imports nothing heavy."""
+"""What the tools share: arguments, and how a command starts and ends. Imports nothing heavy."""
 
 import argparse
 import gc
 import os
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 STARTED = time.time()
 
 
-def parser_of_runs(**texts: str) -> argparse.ArgumentParser:
-    """A parser with the arguments of every run; ``texts`` are those of ArgumentParser."""
-    parser = argparse.ArgumentParser(**texts)
-    parser.add_argument('config', help='config file, or the name of a shipped config')
-    parser.add_argument(
-        '--work-dir', metavar='DIR', help='for logs and checkpoints; default work_dirs/CONFIG'
-    )
-    parser.add_argument(
-        '--cfg-options',
+def package() -> Path:
+    """The folder of mmattn, which is not imported: beside tools/, or around .mim/tools."""
+    root = Path(__file__).resolve().parents[1]
+    return root.parent if root.name == '.mim' else root / 'mmattn'
+
+
+def positive(text: str) -> int:
+    """The type of a number that counts something."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text!r}: at least 1')
+    return int(text)
+
+
+SIZE = dict(nargs=2, type=positive, metavar=('H', 'W'))
+# Arguments of several tools.
+SHARED = {
+    'config': dict(metavar='CONFIG', help='config file, or the name of a shipped config'),
+    '--cfg-options': dict(
         nargs='+',
         default=[],
         metavar='KEY=VALUE',
         help='change the config, e.g. train_cfg.max_epochs=24 model.backbone.attention=None; '
         'lists as key="[a,b]"',
+    ),
+    '--data-root': dict(
+        metavar='DIR', help="use the data in DIR instead of the config's data_root"
+    ),
+    '--force': dict(action='store_true', help='overwrite files that exist'),
+}
+
+
+def parser_of(description: str, *shared: str, **options) -> argparse.ArgumentParser:
+    """A parser with some of the shared arguments; its texts are shown as they are written."""
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=description, formatter_class=form, **options)
+    for name in shared:
+        parser.add_argument(name, **SHARED[name])
+    return parser
+
+
+def parser_of_runs(description: str, epilog: str) -> argparse.ArgumentParser:
+    """A parser with the arguments of every run."""
+    parser = parser_of(description, 'config', '--cfg-options', epilog=epilog)
+    parser.add_argument(
+        '--work-dir', metavar='DIR', help='for logs and checkpoints; default work_dirs/CONFIG'
     )
     parser.add_argument(
         '--launcher',
@@ -34,33 +67,25 @@ def parser_of_runs(**texts: str) -> argparse.ArgumentParser:
     return parser
 
 
-def add_data_root(parser: argparse._ActionsContainer) -> None:
-    """Add ``--data-root`` to a parser or to a group of one."""
-    parser.add_argument(
-        '--data-root', metavar='DIR', help="use the data in DIR instead of the config's data_root"
-    )
-
-
-def options_of(parser: argparse.ArgumentParser) -> dict[str, object]:
-    """Read the command line: what the engine's functions take, by name."""
+def options_of_run(parser: argparse.ArgumentParser) -> dict[str, object]:
+    """Read the command line of a run: what the engine's functions take, by name."""
     options = vars(parser.parse_args())
     # torch.distributed.launch passes it as an option, mmengine reads the variable
     os.environ.setdefault('LOCAL_RANK', str(options.pop('local_rank')))
-    return {**options, 'started': STARTED}
-
-
-def exit_status(run: Callable[[], object]) -> int:
-    """Import what a run needs, and run it; return the exit status.
-
-    Args:
-        run: Imports and calls the engine.
-    """
     # The toolboxes' imports make millions of objects that stay; looking through them for
     # garbage again and again takes a quarter of the start. The engine turns it on again.
     gc.disable()
-    try:
-        from mmattn.engine import cli
+    return {**options, 'started': STARTED}
 
-        return cli.run(run)
+
+def exit_status(command: Callable[..., object], *args: object, engine: bool = True) -> int:
+    """Run a command, which imports what it needs; return the exit status."""
+    try:
+        if engine:
+            from mmattn.engine.cli import run
+        else:
+            from mmattn.utils.errors import run
+        return run(lambda: command(*args))
     except KeyboardInterrupt:  # while the toolboxes are imported
+        print('error: stopped by Ctrl-C.', file=sys.stderr)
         return 130

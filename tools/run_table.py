@@ -5,6 +5,8 @@ import argparse
 import shlex
 import sys
 
+from arguments import exit_status, parser_of, positive
+
 EPILOG = """\
 Finished runs are skipped, interrupted ones continue. Options that are not listed here go to
 train.py (--amp, --auto-scale-lr, --data-root ...). Several machines: the same command on each,
@@ -20,12 +22,7 @@ examples:
 
 def parse_args() -> argparse.Namespace:
     """Read the command line; nothing heavy is imported for it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = parser_of(__doc__, '--cfg-options', epilog=EPILOG, allow_abbrev=False)
     which = parser.add_argument_group('which runs')
     which.add_argument(
         '--table', metavar='NAME', required=True, help='scsa-1 to scsa-6, res2net-1 or res2net-4'
@@ -51,7 +48,7 @@ def parse_args() -> argparse.Namespace:
     what.add_argument('--results', action='store_true', help='print the results only')
     how = parser.add_argument_group('how to train')
     how.add_argument(
-        '--gpus', type=int, default=1, metavar='N', help='processes of each run, 1 unless told'
+        '--gpus', type=positive, default=1, metavar='N', help='processes of each run, 1 unless told'
     )
     how.add_argument(
         '--launcher',
@@ -63,23 +60,13 @@ def parse_args() -> argparse.Namespace:
         '--sbatch-args', default='', metavar='WORDS', help='resources of a Slurm task, in quotes'
     )
     how.add_argument('--demo', action='store_true', help='on generated images')
-    how.add_argument(
-        '--cfg-options',
-        nargs='+',
-        default=[],
-        metavar='KEY=VALUE',
-        help='change the configs, beside what sets the rows apart',
-    )
     args, args.options = parser.parse_known_args()
-    if args.gpus < 1:
-        parser.error(f'--gpus {args.gpus}: at least 1')
     if any(option.partition('=')[0] == '--work-dir' for option in args.options):
         parser.error('--work-dir: each run has its own, work_dirs/TABLE/ROW')
     return args
 
 
-def run(args: argparse.Namespace) -> None:
-    """Do what the command line says."""
+def main(args: argparse.Namespace) -> None:
     from mmattn.experiments import find_experiments
     from mmattn.experiments import run as table
     from mmattn.utils.errors import UserError
@@ -91,41 +78,20 @@ def run(args: argparse.Namespace) -> None:
             raise UserError(f'--row {args.row}: there are runs 0 to {len(runs) - 1}.')
         runs = [runs[args.row]]
     how = table.How(args.gpus, args.demo, args.options, args.cfg_options)
-    if args.results:
-        table.print_results(runs, args.demo)
-        return
     if args.dry_run:
         print('\n'.join(shlex.join(table.train_command(one, how)) for one in runs))
-        return
-    if args.launcher == 'slurm':
-        words = [sys.executable, str(table.tools_dir() / 'run_table.py'), *task_words(args)]
+    elif args.results:
+        table.print_results(runs, args.demo)
+    elif args.launcher == 'slurm':
+        # A task is this command without Slurm.
+        words = [sys.executable, __file__, *sys.argv[1:], '--launcher', 'none']
         print(table.submit_array(runs, words, shlex.split(args.sbatch_args), args.demo))
-        return
-    failed = table.run_all(runs, how)
-    table.print_results(runs, args.demo)
-    if failed:
-        raise UserError(f'{len(failed)} runs failed: {", ".join(failed)}.', exit_code=1)
-
-
-def task_words(args: argparse.Namespace) -> list[str]:
-    """The options of a Slurm task, which gets its ``--row`` behind them."""
-    words = ['--table', args.table, '--gpus', str(args.gpus), *['--demo'] * args.demo]
-    for name in ('config', 'attention'):
-        if getattr(args, name) is not None:
-            words += [f'--{name}', getattr(args, name)]
-    for name in ('seed', 'cfg_options'):
-        if getattr(args, name):
-            words += [f'--{name.replace("_", "-")}', *map(str, getattr(args, name))]
-    return words + args.options
-
-
-def main() -> int:
-    """Run; return the exit status."""
-    args = parse_args()
-    from mmattn.engine import cli
-
-    return cli.run(lambda: run(args))
+    else:
+        failed = table.run_all(runs, how)
+        table.print_results(runs, args.demo)
+        if failed:
+            raise UserError(f'{len(failed)} runs failed: {", ".join(failed)}.', exit_code=1)
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(exit_status(main, parse_args()))

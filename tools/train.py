@@ -1,27 +1,29 @@
 #!/usr/bin/env python
-"""Train any mmdet, mmsegmentation or mmpretrain config."""
+"""Train a detector, segmentation model or classifier: the config says which."""
 
 import sys
 
-from arguments import add_data_root, exit_status, options_of, parser_of_runs
+from arguments import SHARED, exit_status, options_of_run, parser_of_runs
+
+EPILOG = """\
+examples:
+  train.py faster_rcnn_r50_scsa_1x_coco --demo
+  train.py CONFIG --data-root /data/coco --amp
+  train.py CONFIG --cfg-options model.backbone.attention.type=ECA
+  train.py CONFIG --resume
+"""
 
 
 def parse_args() -> dict[str, object]:
     """Read the command line; nothing heavy is imported for it."""
-    parser = parser_of_runs(
-        description='Train a detector, segmentation model or classifier: the config says which.',
-        epilog='Examples: train.py faster_rcnn_r50_scsa_1x_coco --demo | '
-        'train.py CONFIG --data-root /data/coco --amp | '
-        'train.py CONFIG --cfg-options model.backbone.attention.type=ECA | '
-        'train.py CONFIG --resume',
-    )
+    parser = parser_of_runs(__doc__, EPILOG)
     data = parser.add_mutually_exclusive_group()
     data.add_argument(
         '--demo',
         action='store_true',
         help='train for minutes on generated images, without any data or download',
     )
-    add_data_root(data)
+    data.add_argument('--data-root', **SHARED['--data-root'])
     parser.add_argument('--amp', action='store_true', help='train in mixed precision')
     parser.add_argument(
         '--resume',
@@ -36,24 +38,18 @@ def parse_args() -> dict[str, object]:
         help='scale the learning rate by real batch size / the batch size it was set for',
     )
     parser.add_argument('--seed', type=int, help='seed of all random numbers')
-    return options_of(parser)
+    return options_of_run(parser)
 
 
-def main() -> int:
-    """Train; return the exit status."""
-    options = parse_args()
+def main(options: dict[str, object]) -> None:
+    from mmattn.engine.train import train
 
-    def run() -> None:
-        from mmattn.engine.train import train
+    if options.pop('demo'):
+        from mmattn.demo import Demo
 
-        if options.pop('demo'):
-            from mmattn.demo import Demo
-
-            options['demo'] = Demo()
-        train(**options)
-
-    return exit_status(run)
+        options['demo'] = Demo()
+    train(**options)
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(exit_status(main, parse_args()))

@@ -28,35 +28,17 @@ MASK_REGIONS = 100
 
 @dataclass
 class Complexity:
-    """Counts of a model for one image.
+    """Counts of a model for one image."""
 
-    Attributes:
-        params: Parameters without auxiliary heads, which only train.
-        auxiliary_params: Parameters of the auxiliary heads.
-        attention_params: Parameters of the attentions; part of ``params``.
-        flops: Multiply-adds as mmengine counts them.
-        left_out: Operator -> operations that mmengine's count leaves out.
-        parts: Part of the model -> its (params, flops).
-        size: Height and width of the input.
-    """
-
-    params: int = 0
+    size: tuple[int, int]  # height and width of the image
+    params: int = 0  # without those of auxiliary heads, which only train
     auxiliary_params: int = 0
-    attention_params: int = 0
-    flops: int = 0
-    left_out: Counter = field(default_factory=Counter)
-    parts: dict[str, tuple[int, int]] = field(default_factory=dict)
-    size: tuple[int, int] = (0, 0)
-
-    @property
-    def left_out_products(self) -> int:
-        """Multiply-adds of fused attention."""
-        return self.left_out[ATTENTION]
-
-    @property
-    def left_out_elementwise(self) -> int:
-        """Elementwise operations, softmax and poolings."""
-        return self.left_out.total() - self.left_out_products
+    attention_params: int = 0  # part of params
+    parts: dict[str, tuple[int, int]] = field(default_factory=dict)  # name -> params, flops
+    flops: int = 0  # multiply-adds as mmengine counts them
+    # What mmengine leaves out: multiply-adds of fused attention; elementwise operations,
+    # softmax and poolings.
+    left_out: tuple[int, int] = (0, 0)
 
 
 def measure(cfg: Config, size: tuple[int, int] | None = None) -> Complexity:
@@ -79,30 +61,28 @@ def measure(cfg: Config, size: tuple[int, int] | None = None) -> Complexity:
     cfg = copy.deepcopy(cfg)
     # SyncBN has the parameters of BN, but runs on GPUs only.
     adapt_to_machine(cfg)
-    result = Complexity(size=tuple(size or default_size(cfg)))
+    result, left_out = Complexity(tuple(size or default_size(cfg))), Counter()
     with DefaultScope.overwrite_default_scope(scope), torch.no_grad():
         # Moved, not built there: a Swin Transformer reads numbers off a tensor while it is built.
         model = MODELS.build(cfg.model).eval().to('meta')
-        # by identity: SCSA is an attention that holds two
-        in_attention = {
-            id(p): p.numel()
-            for module in model.modules()
-            if isinstance(module, Attention)
-            for p in module.parameters()
-        }
-        result.attention_params = sum(in_attention.values())
         image = torch.zeros(1, 3, *result.size, device='meta')
-        for name, module, counter in _count_parts(model, cfg, image):
-            params = sum(p.numel() for p in module.parameters())
-            before = result.parts.get(name, (0, 0))
-            result.parts[name] = (before[0] + params, before[1] + counter.flops)
-            result.flops += counter.flops
-            result.left_out.update(counter.left_out)
-    auxiliary = getattr(model, 'auxiliary_head', None)
-    if auxiliary is not None:
-        result.auxiliary_params = sum(p.numel() for p in auxiliary.parameters())
-    result.params = sum(p.numel() for p in model.parameters()) - result.auxiliary_params
+        for name, module, counted in _count_parts(model, cfg, image):
+            params, flops = result.parts.get(name, (0, 0))
+            result.parts[name] = (params + _params(module), flops + counted.flops)
+            left_out.update(counted.left_out)
+    result.attention_params = _params(*(m for m in model.modules() if isinstance(m, Attention)))
+    if getattr(model, 'auxiliary_head', None) is not None:
+        result.auxiliary_params = _params(model.auxiliary_head)
+    result.params = _params(model) - result.auxiliary_params
+    result.flops = sum(flops for _, flops in result.parts.values())
+    products = left_out.pop(ATTENTION, 0)
+    result.left_out = (products, left_out.total())
     return result
+
+
+def _params(*modules: nn.Module) -> int:
+    """Parameters of modules, some of which may lie in others, as SCSA's halves in SCSA."""
+    return sum(p.numel() for p in {p for module in modules for p in module.parameters()})
 
 
 def default_size(cfg: Config) -> tuple[int, int]:

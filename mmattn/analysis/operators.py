@@ -77,15 +77,10 @@ MAPPING = {
 
 @dataclass
 class Operations:
-    """What a module took.
+    """What a module took."""
 
-    Attributes:
-        flops: Multiply-adds as mmengine counts them.
-        left_out: Operator -> operations that mmengine leaves out.
-    """
-
-    flops: int = 0
-    left_out: Counter = field(default_factory=Counter)
+    flops: int = 0  # multiply-adds as mmengine counts them
+    left_out: Counter = field(default_factory=Counter)  # operator -> what mmengine leaves out
 
 
 class _FusedAttention(TorchFunctionMode):

@@ -3,108 +3,70 @@
 import csv
 import io
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from mmattn.analysis.complexity import Complexity, measure
 from mmattn.engine.prepare import prepare
 from mmattn.experiments import Experiment, find_experiments, load_tables
+from mmattn.experiments.listing import table_of_figures
 
 UNITS = {'M': 1e6, 'G': 1e9}
 # Columns of what mmengine's counter leaves out.
 LEFT_OUT = ('attention products', 'elementwise operations')
 
 
-@dataclass
-class Row:
-    """One measured row of a table, with the paper's figures where it has them."""
-
-    name: str
-    measured: Complexity
-    paper: dict[str, float | None]
-    note: str = ''
-
-
-def measure_table(name: str, track: Callable[[list], Iterable] = iter) -> list[Row]:
-    """Measure every row of a table of experiments.yml.
-
-    Args:
-        name: 'scsa-2', 'scsa-3', ...
-        track: Wraps the list of rows to show progress.
+def measure_table(
+    name: str, track: Callable[[list], Iterable] = iter
+) -> list[tuple[Experiment, Complexity]]:
+    """Measure every row of a table of experiments.yml; ``track`` may show the progress.
 
     Raises:
         UnknownName: If there is no such table.
     """
-    return [_measure_row(experiment) for experiment in track(find_experiments(table=name))]
+    return [
+        (row, measure(prepare(row.config, row.cfg_options())[0]))
+        for row in track(find_experiments(table=name))
+    ]
 
 
-def _measure_row(experiment: Experiment) -> Row:
-    options = experiment.cfg_options()
-    cfg, _ = prepare(experiment.config, options)
-    return Row(experiment.name, measure(cfg), dict(experiment.paper), experiment.note)
-
-
-def render(rows: list[Row], columns: dict[str, str], form: str, note: str = '') -> str:
-    """The rows as a table, and the notes that explain what differs.
-
-    Args:
-        rows: From :func:`measure_table`.
-        columns: Units of the paper's columns; 'params' and 'flops' are used.
-        form: 'text', 'csv' or 'markdown'.
-        note: What holds for all rows.
-    """
-    params, flops = columns.get('params', 'M'), columns.get('flops', 'G')
+def render(rows: list[tuple[Experiment, Complexity]], form: str) -> str:
+    """Rows of one table as 'text', 'csv' or 'markdown', with notes on what differs."""
+    table = load_tables()[rows[0][0].table]
+    units = {
+        key: table['columns'].get(key, usual) for key, usual in (('params', 'M'), ('flops', 'G'))
+    }
     header = [
         'row',
-        *(f'{word} ({params})' for word in ('params', 'paper', 'diff')),
-        *(f'{word} ({flops})' for word in ('multiply-adds', 'paper', 'diff', *LEFT_OUT)),
+        *(f'{word} ({units["params"]})' for word in ('params', 'paper', 'diff')),
+        *(f'{word} ({units["flops"]})' for word in ('multiply-adds', 'paper', 'diff', *LEFT_OUT)),
     ]
-    lines = [_cells(row, params, flops) for row in rows]
-    return _format(header, lines, [note, *(row.note for row in rows)], form)
+    lines = []
+    for row, measured in rows:
+        lines.append([row.name])
+        for key, unit in units.items():
+            ours, paper = getattr(measured, key) / UNITS[unit], row.paper.get(key)
+            beside = ('-', '-') if paper is None else (f'{paper:g}', f'{ours - paper:+.3f}')
+            lines[-1] += [f'{ours:.3f}', *beside]
+        lines[-1] += [f'{number / UNITS[units["flops"]]:.3f}' for number in measured.left_out]
+    return _format(header, lines, [table.get('note'), *(row.note for row, _ in rows)], form)
 
 
 def render_parts(measured: Complexity, form: str) -> str:
-    """A model part by part."""
-    height, width = measured.size
+    """A model part by part, as 'text', 'csv' or 'markdown'."""
+    header = ['part', 'params (M)', 'multiply-adds (G)', *(f'{word} (G)' for word in LEFT_OUT)]
     lines = [
         [name, f'{params / 1e6:.3f}', f'{flops / 1e9:.3f}', '', '']
         for name, (params, flops) in measured.parts.items()
     ]
-    left_out = (measured.left_out_products, measured.left_out_elementwise)
-    lines.append(
-        [
-            f'all, {height} x {width}',
-            f'{measured.params / 1e6:.3f}',
-            f'{measured.flops / 1e9:.3f}',
-            *(f'{value / 1e9:.3f}' for value in left_out),
-        ]
-    )
+    counts = (f'{number / 1e9:.3f}' for number in (measured.flops, *measured.left_out))
+    height, width = measured.size
+    lines.append([f'all, {height} x {width}', f'{measured.params / 1e6:.3f}', *counts])
     notes = [f'of the parameters {measured.attention_params:,} are the attention.']
     if measured.auxiliary_params:
-        notes.append(
-            f'the auxiliary head, which only trains, has {measured.auxiliary_params:,} more.'
-        )
-    header = ['part', 'params (M)', 'multiply-adds (G)', *(f'{word} (G)' for word in LEFT_OUT)]
+        number = f'{measured.auxiliary_params:,}'
+        notes.append(f'the auxiliary head, which only trains, has {number} more.')
     return _format(header, lines, notes, form)
-
-
-def _cells(row: Row, params: str, flops: str) -> list[str]:
-    cells = [row.name]
-    for key, value, unit in (
-        ('params', row.measured.params, params),
-        ('flops', row.measured.flops, flops),
-    ):
-        measured = value / UNITS[unit]
-        paper = row.paper.get(key)
-        if paper is None:
-            cells += [f'{measured:.3f}', '-', '-']
-        else:
-            cells += [f'{measured:.3f}', f'{paper:g}', f'{measured - paper:+.3f}']
-    left_out = (row.measured.left_out_products, row.measured.left_out_elementwise)
-    return cells + [f'{value / UNITS[flops]:.3f}' for value in left_out]
 
 
 def _format(header: list[str], lines: list[list[str]], notes: list[str], form: str) -> str:
@@ -115,30 +77,14 @@ def _format(header: list[str], lines: list[list[str]], notes: list[str], form: s
     notes = [f'- {note}' for note in dict.fromkeys(notes) if note]
     notes.append(f'- mmengine leaves out: {", ".join(LEFT_OUT)}; they are not in multiply-adds.')
     if form == 'markdown':
-        return markdown_table(header, lines) + '\n' + '\n'.join(notes) + '\n'
-    table = Table(box=box.SIMPLE_HEAD)
-    for index, name in enumerate(header):
-        name = name.replace(' ', '\n')
-        table.add_column(name, justify='right' if index else 'left', no_wrap=True)
-    for line in lines:
-        table.add_row(*line)
+        return '\n'.join([markdown_table(header, lines), *notes, ''])
     console = Console(file=io.StringIO(), width=200)
-    console.print(table)
+    console.print(table_of_figures([name.replace(' ', '\n') for name in header], lines))
     text = '\n'.join(line.rstrip() for line in console.file.getvalue().splitlines())
-    return '\n'.join([text.rstrip('\n'), '', *notes]) + '\n'
+    return '\n'.join([text.rstrip('\n'), '', *notes, ''])
 
 
 def markdown_table(header: list[str], lines: list[list[str]], left: int = 1) -> str:
     """A Markdown table whose first ``left`` columns are text, the others figures."""
     ruler = ['---'] * left + ['---:'] * (len(header) - left)
     return ''.join(f'| {" | ".join(cells)} |\n' for cells in (header, ruler, *lines))
-
-
-def columns_of(name: str) -> dict[str, str]:
-    """Column -> unit of a table."""
-    return load_tables()[name]['columns']
-
-
-def note_of(name: str) -> str:
-    """What sets our sizes apart from those of a table; '' if nothing does."""
-    return load_tables()[name].get('note', '')

@@ -1,6 +1,8 @@
 """Prints the rows of the tables, and the command of each."""
 
+from rich import box
 from rich.console import Console
+from rich.table import Table
 
 from mmattn.experiments.rows import Experiment, load_tables
 
@@ -8,20 +10,17 @@ from mmattn.experiments.rows import Experiment, load_tables
 def print_experiments(experiments: list[Experiment], commands_only: bool = False) -> None:
     """Print rows with the paper's figures and the command that runs each.
 
-    Args:
-        experiments: What to print, table by table.
-        commands_only: Print nothing but the commands, those of every seed, one a line, to feed
-            to a shell.
+    With ``commands_only`` nothing but the commands, those of every seed, to feed to a shell.
     """
     console = Console(soft_wrap=True, highlight=False)
     if commands_only:
-        for run in (run for experiment in experiments for run in experiment.runs()):
-            console.print(run.command(), markup=False)
+        for experiment in experiments:
+            for run in experiment.runs():
+                console.print(run.command(), markup=False)
         return
-    tables = load_tables()
     for name in dict.fromkeys(experiment.table for experiment in experiments):
         rows = [experiment for experiment in experiments if experiment.table == name]
-        table = tables[name]
+        table = load_tables()[name]
         console.print(f'\n[bold]{name}[/bold]  {table["title"]} ({table["source"]})')
         units = ', '.join(f'{column} in {unit}' for column, unit in table['columns'].items())
         console.print(f"the paper's figures: {units}")
@@ -41,3 +40,13 @@ def print_experiments(experiments: list[Experiment], commands_only: bool = False
 def figure(value: float | None) -> str:
     """A paper's figure as it is printed; '-' where it gives none."""
     return '-' if value is None else f'{value:g}'
+
+
+def table_of_figures(header: list[str], lines: list[list[str]], title: str | None = None) -> Table:
+    """A table to print, whose first column is text and the others figures."""
+    table = Table(title=title, title_justify='left', box=box.SIMPLE_HEAD)
+    for index, name in enumerate(header):
+        table.add_column(name, justify='right' if index else 'left', no_wrap=True)
+    for line in lines:
+        table.add_row(*line)
+    return table

@@ -18,37 +18,24 @@ PLAIN = 'none'
 
 @dataclass(frozen=True)
 class Experiment:
-    """One row of a table of a paper, with one of its seeds.
+    """One row of a table of a paper, with one of its seeds."""
 
-    Attributes:
-        table: Name of the table, such as 'scsa-3'.
-        config: Stem of the config in configs/.
-        row: The row's label: an attention, 'none', or the name of a variant.
-        attention: Type of the attention; None for the plain network.
-        overrides: What ``--cfg-options`` has to say, as key -> value.
-        paper: Column -> the paper's figure; None where it gives none.
-        note: Why a difference to the paper's size remains, or ''.
-        seeds: Those whose mean the paper's figures are.
-        seed: That of this run.
-    """
-
-    table: str
-    config: str
-    row: str
+    table: str  # such as 'scsa-3'
+    config: str  # stem of the file in configs/
+    row: str  # an attention, 'none', or the name of a variant
     attention: str | None
-    overrides: Mapping[str, Any] = field(default_factory=dict)
-    paper: Mapping[str, float | None] = field(default_factory=dict)
-    note: str = ''
-    seeds: tuple[int, ...] = (0,)
+    overrides: Mapping[str, Any] = field(default_factory=dict)  # what --cfg-options has to say
+    paper: Mapping[str, float | None] = field(default_factory=dict)  # column -> figure
+    note: str = ''  # why a difference to the paper's size remains
+    seeds: tuple[int, ...] = (0,)  # those whose mean the paper's figures are
     seed: int = 0
 
     @property
     def name(self) -> str:
         """Unique within the table, and fit for a folder: 'resnet50_eca_in1k'."""
         slug = re.sub(r'[^a-z0-9]+', '_', self.row.lower()).strip('_')
-        shipped = '_scsa' if '_scsa' in self.config else None
-        if shipped:
-            return self.config.replace(shipped, f'_{slug}', 1)
+        if '_scsa' in self.config:
+            return self.config.replace('_scsa', f'_{slug}', 1)
         return self.config if self.row == PLAIN else f'{self.config}_{slug}'
 
     @property
@@ -71,10 +58,8 @@ class Experiment:
 
     def arguments(self) -> list[str]:
         """What follows ``tools/train.py`` on the command line."""
-        words = [f'configs/{self.config}.py', '--work-dir', self.work_dir]
-        words += ['--seed', str(self.seed)]
-        options = self.cfg_options()
-        return [*words, '--cfg-options', *options] if options else words
+        words = [f'configs/{self.config}.py', '--work-dir', self.work_dir, '--seed', str(self.seed)]
+        return words + (['--cfg-options', *self.cfg_options()] if self.overrides else [])
 
     def command(self) -> str:
         """The command of the run, as it is typed in the project's folder."""
@@ -100,8 +85,7 @@ def load_tables() -> dict[str, dict]:
 
 
 def _experiment(name: str, config: str, row: str, entry: Any, table: dict) -> Experiment:
-    if isinstance(entry, list):
-        entry = {'paper': entry}
+    entry = {'paper': entry} if isinstance(entry, list) else entry
     figures, columns = entry['paper'], table['columns']
     if len(figures) != len(columns):
         raise ValueError(
@@ -109,10 +93,9 @@ def _experiment(name: str, config: str, row: str, entry: Any, table: dict) -> Ex
             f'{", ".join(columns)}'
         )
     attention = entry.get('attention', None if row == PLAIN else row)
-    key = 'model.backbone.attention'
-    overrides: dict[str, Any] = {key: None} if attention is None else {f'{key}.type': attention}
-    if entry.get('as_is'):
-        overrides = {}
+    key, overrides = 'model.backbone.attention', {}
+    if not entry.get('as_is'):
+        overrides = {key: None} if attention is None else {f'{key}.type': attention}
     overrides.update({f'{key}.{k}': v for k, v in entry.get('options', {}).items()})
     overrides.update(entry.get('cfg_options', {}))
     paper = dict(zip(columns, figures, strict=True))

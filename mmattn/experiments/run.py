@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from mmattn.engine.config import shipped_configs_dir
 from mmattn.engine.summary import SUMMARY_FILE
-from mmattn.experiments.listing import figure
+from mmattn.experiments.listing import figure, table_of_figures
 from mmattn.experiments.rows import Experiment, load_tables
 from mmattn.utils.errors import Interrupted, UserError
 
@@ -45,15 +43,11 @@ def result_of(run: Experiment, demo: bool = False) -> dict[str, float] | None:
     path = work_dir_of(run, demo) / SUMMARY_FILE
     if not path.is_file():
         return None
-    measured = json.loads(path.read_text(encoding='utf-8'))['metrics']
-    return figures_of(run.table, measured)
+    return figures_of(run.table, json.loads(path.read_text(encoding='utf-8'))['metrics'])
 
 
 def figures_of(table: str, measured: Mapping[str, float]) -> dict[str, float]:
-    """Column of a table -> figure, from a run's metrics as its evaluators name them.
-
-    A share is scaled to per cent, as the papers print it.
-    """
+    """Column of a table -> figure in per cent, from a run's metrics as its evaluators name them."""
     found = {}
     for column, name in load_tables()[table].get('metrics', {}).items():
         error, name = name.startswith('100 - '), name.removeprefix('100 - ')
@@ -67,19 +61,12 @@ def figures_of(table: str, measured: Mapping[str, float]) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class How:
-    """How every run of a table is trained.
+    """How every run of a table is trained."""
 
-    Args:
-        processes: Of each run, on each machine.
-        demo: Train on generated data.
-        options: Further options of train.py.
-        cfg_options: Further ``--cfg-options``, beside those of the row.
-    """
-
-    processes: int = 1
+    processes: int = 1  # of each run, on each machine
     demo: bool = False
-    options: Sequence[str] = ()
-    cfg_options: Sequence[str] = ()
+    options: Sequence[str] = ()  # of train.py
+    cfg_options: Sequence[str] = ()  # beside those of the row
 
 
 def train_command(run: Experiment, how: How) -> list[str]:
@@ -118,8 +105,13 @@ def run_all(runs: Sequence[Experiment], how: How) -> list[str]:
             continue
         command = train_command(run, how)
         print(f'{where}: {shlex.join(command)}', flush=True)
-        env = {**os.environ, 'PYTHON': sys.executable}
-        status = _wait(subprocess.Popen(command, env=env))
+        process = subprocess.Popen(command, env={**os.environ, 'PYTHON': sys.executable})
+        try:
+            status = process.wait()
+        except KeyboardInterrupt:
+            # The terminal sends Ctrl-C to the training as well: let it end by itself.
+            process.wait()
+            status = 130
         if status == 130:
             raise Interrupted(f'{where}: stopped by Ctrl-C; the same command continues there.')
         if status:
@@ -128,19 +120,10 @@ def run_all(runs: Sequence[Experiment], how: How) -> list[str]:
     return failed
 
 
-def _wait(process: subprocess.Popen) -> int:
-    """The terminal sends Ctrl-C to the training as well: let it end by itself."""
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        process.wait()
-        return 130
-
-
 def submit_array(
     runs: Sequence[Experiment], words: list[str], sbatch_args: list[str], demo: bool
 ) -> str:
-    """Submit a Slurm array with a task for each run that is not finished.
+    """Submit a Slurm array with a task for each run that is not finished; what sbatch says.
 
     Args:
         runs: All runs, in the order of the table.
@@ -183,20 +166,17 @@ def print_results(runs: Sequence[Experiment], demo: bool = False) -> None:
     for run in runs:
         rows.setdefault(run.name, []).append(run)
     several = len(rows) < len(runs)
-    ours = 'ours (mean ± standard deviation over seeds)' if several else 'ours'
-    table = Table(title=f'{name}: {ours} / paper', title_justify='left', box=box.SIMPLE_HEAD)
-    table.add_column('row', no_wrap=True)
-    for column in ['seeds'] * several + columns:
-        table.add_column(column, justify='right', no_wrap=True)
-    finished = 0
+    finished, lines = 0, []
     for row, seeds in rows.items():
         results = [result for run in seeds if (result := result_of(run, demo)) is not None]
         finished += len(results) == len(seeds)
-        cells = [f'{len(results)} of {len(seeds)}'] * several
+        lines.append([row, *[f'{len(results)} of {len(seeds)}'] * several])
         for column in columns:
             values = [result[column] for result in results if column in result]
-            cells.append(f'{_mean(values)} / {figure(seeds[0].paper[column])}')
-        table.add_row(row, *cells)
+            lines[-1].append(f'{_mean(values)} / {figure(seeds[0].paper[column])}')
+    ours = 'ours (mean ± standard deviation over seeds)' if several else 'ours'
+    header = ['row', *['seeds'] * several, *columns]
+    table = table_of_figures(header, lines, title=f'{name}: {ours} / paper')
     Console(width=None if sys.stdout.isatty() else 200).print(table)
     print(f'{finished} of {len(rows)} rows are finished')
 

@@ -1,5 +1,8 @@
 """Errors that a user can mend: one message, no traceback."""
 
+import sys
+from collections.abc import Callable
+
 
 class UserError(Exception):
     """Something in the command, the config or the data that the user can mend.
@@ -37,3 +40,12 @@ class Interrupted(UserError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, exit_code=130)
+
+
+def run(command: Callable[[], int | None]) -> int:
+    """Run a command that needs no engine, whose own is ``engine.cli.run``; return its status."""
+    try:
+        return command() or 0
+    except UserError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return error.exit_code

@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import runpy
+import sys
 
 import pytest
 import torch
@@ -62,10 +64,10 @@ def tool(project_root):
 
     def run(name, *words, monkeypatch):
         path = project_root / 'tools' / 'model_converters' / f'{name}.py'
-        spec = importlib.util.spec_from_file_location(f'tool_{name}', path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        monkeypatch.setattr('sys.path', [*sys.path])
         monkeypatch.setattr('sys.argv', [str(path), *map(str, words)])
-        return module.main()
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(str(path), run_name='__main__')
+        return end.value.code
 
     return lambda name, *words, **options: run(name, *words, **options)

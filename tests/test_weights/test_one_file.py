@@ -92,7 +92,7 @@ torch.save(theirs, 'chain.pth')
 sys.argv = ['convert_checkpoint.py', 'chain.pth', 'converted.pth']
 printed = io.StringIO()
 with contextlib.suppress(SystemExit), contextlib.redirect_stdout(printed):
-    runpy.run_path('convert_checkpoint.py', run_name='__main__')
+    runpy.run_path('tools/model_converters/convert_checkpoint.py', run_name='__main__')
 text = printed.getvalue()
 assert 'a zoo of chains' in text and "attention=dict(type='SE', reduction=4" in text, text
 
@@ -129,12 +129,13 @@ def test_a_source_and_a_network_are_one_file_each(tmp_path, project_root):
     package = tmp_path / 'mmattn'
     left_out = shutil.ignore_patterns('__pycache__', '.mim')
     shutil.copytree(Path(mmattn.__file__).parent, package, ignore=left_out)
-    shutil.copy(project_root / 'tools/model_converters/convert_checkpoint.py', tmp_path)
+    shutil.copytree(project_root / 'tools', tmp_path / 'tools', ignore=left_out)
     (package / 'backbones' / 'chain.py').write_text(NETWORK)
     (package / 'weights' / 'sources' / 'chainzoo.py').write_text(SOURCE)
     # A torch that must not be imported.
     (tmp_path / 'light' / 'torch').mkdir(parents=True)
     (tmp_path / 'light' / 'torch' / '__init__.py').write_text("raise RuntimeError('heavy')")
-    text = python(tmp_path, 'convert_checkpoint.py', '--help', path=str(tmp_path / 'light'))
+    script = 'tools/model_converters/convert_checkpoint.py'
+    text = python(tmp_path, script, '--help', path=str(tmp_path / 'light'))
     assert 'cbam, chainzoo, coordatt' in ' '.join(text.split())
     python(tmp_path, '-c', RUN)

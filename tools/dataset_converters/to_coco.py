@@ -7,29 +7,27 @@ data_prefix=dict(img='').
 
 import argparse
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-def data_sets() -> list[str]:
-    """Names of the data sets with a converter: the folders of mmattn/datasets that hold one."""
-    # Finding a package does not import it.
-    package = Path(find_spec('mmattn').submodule_search_locations[0])
-    return sorted(path.parent.name for path in package.glob('datasets/*/converter.py'))
+from arguments import exit_status, package, parser_of, positive
+
+# What some converters take besides ROOT.
+WHERE = {
+    'img_subdir': 'folder of the images',
+    'ann_subdir': 'folder of the annotations',
+    'list_file': 'list of the images and their splits',
+}
 
 
-def parse_args(name: str | None = None, description: str | None = __doc__) -> argparse.Namespace:
-    """Read the command line; nothing heavy is imported for it.
-
-    Args:
-        name: Of the data set, for a command about a single one.
-        description: What the command does.
-    """
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def parse_args(name: str | None, description: str) -> argparse.Namespace:
+    """Read the command line, of one data set if it has a name; nothing heavy is imported for it."""
+    parser = parser_of(description, '--force')
+    parser.set_defaults(name=name)
     if name is None:
-        parser.add_argument('name', choices=data_sets(), metavar='NAME', help='one of %(choices)s')
+        names = sorted(path.parent.name for path in package().glob('datasets/*/converter.py'))
+        parser.add_argument('name', choices=names, metavar='NAME', help='one of %(choices)s')
     parser.add_argument('root', type=Path, metavar='ROOT', help='folder of the data set')
     parser.add_argument(
         '--splits', nargs='+', default=[], help='such as train val; default: all there are'
@@ -44,47 +42,29 @@ def parse_args(name: str | None = None, description: str | None = __doc__) -> ar
     parser.add_argument('--out-dir', type=Path, help='default: ROOT/coco')
     parser.add_argument(
         '--check',
-        type=_positive,
+        type=positive,
         nargs='?',
         const=12,
         metavar='N',
         help='also draw N images with their boxes to OUT_DIR/SPLIT_check.png (default: 12)',
     )
-    parser.add_argument('--force', action='store_true', help='overwrite files that exist')
     where = parser.add_argument_group('where it lies in ROOT, as far as the data set asks for it')
-    where.add_argument('--img-subdir', help='folder of the images')
-    where.add_argument('--ann-subdir', help='folder of the annotations')
-    where.add_argument('--list-file', help='list of the images and their splits')
-    args = parser.parse_args()
-    args.name = name or args.name
-    return args
+    for option, text in WHERE.items():
+        where.add_argument(f'--{option.replace("_", "-")}', help=text)
+    return parser.parse_args()
 
 
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text!r}: at least one image has to be drawn')
-    return int(text)
+def convert(args: argparse.Namespace) -> None:
+    from mmattn.datasets.command import convert_data_set
+
+    options = {key: value for key in WHERE if (value := getattr(args, key)) is not None}
+    convert_data_set(args.name, args, options)
 
 
-def main(name: str | None = None, description: str | None = __doc__) -> int:
+def main(name: str | None = None, description: str = __doc__) -> int:
     """Convert; return the exit status."""
-    args = parse_args(name, description)
-    options = {key: getattr(args, key) for key in ('img_subdir', 'ann_subdir', 'list_file')}
-    options = {key: value for key, value in options.items() if value is not None}
-    try:
-        # Without the engine, whose imports take longer than most conversions.
-        from mmattn.datasets.command import convert_data_set
-        from mmattn.utils.errors import UserError
-
-        try:
-            convert_data_set(args.name, args, options)
-        except UserError as error:
-            print(f'error: {error}', file=sys.stderr)
-            return error.exit_code
-    except KeyboardInterrupt:
-        print('error: stopped by Ctrl-C.', file=sys.stderr)
-        return 130
-    return 0
+    # The engine's imports take longer than most conversions.
+    return exit_status(convert, parse_args(name, description), engine=False)
 
 
 if __name__ == '__main__':

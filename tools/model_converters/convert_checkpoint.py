@@ -10,44 +10,31 @@ import argparse
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-def source_names() -> list[str]:
-    """Names of the files in the package's folder, which is beside or above this one."""
-    roots = [path for root in Path(__file__).resolve().parents for path in (root / 'mmattn', root)]
-    folder = next(filter(Path.is_dir, (root / 'weights' / 'sources' for root in roots)))
-    return sorted(path.stem for path in folder.glob('[!_]*.py'))
+from arguments import exit_status, package, parser_of
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line; nothing heavy is imported for it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    sources = sorted(path.stem for path in package().glob('weights/sources/[!_]*.py'))
+    parser = parser_of(__doc__, '--force')
     parser.add_argument('src', type=Path, metavar='SRC', help='the published file')
     parser.add_argument('dst', type=Path, metavar='DST', help='the file to write, .pth')
     parser.add_argument(
         '--source',
         metavar='NAME',
-        help=f'where it comes from: {", ".join(source_names())}; default: told from its keys',
+        help=f'where it comes from: {", ".join(sources)}; default: told from its keys',
     )
     parser.add_argument(
         '--with-head',
         action='store_true',
         help='keep the classifier: backbone.* and head.fc.*, for mmpretrain',
     )
-    parser.add_argument('--force', action='store_true', help='overwrite DST if it exists')
     return parser.parse_args()
 
 
-def main() -> int:
-    """Convert; return the exit status."""
-    args = parse_args()
-    from mmattn.engine import cli
-
-    return cli.run(lambda: convert_file(args))
-
-
-def convert_file(args: argparse.Namespace) -> None:
+def main(args: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.markup import escape
 
@@ -60,23 +47,20 @@ def convert_file(args: argparse.Namespace) -> None:
     if args.with_head and 'dataset_meta' in loaded.meta:
         conversion.checkpoint['meta']['dataset_meta'] = loaded.meta['dataset_meta']
     weights.write_whole(args.dst, weights.to_bytes(conversion.checkpoint))
-    console = Console()
+    console = Console(soft_wrap=True)
     for note in [*loaded.notes, *filter(None, [source.note])]:
-        console.print(f'note: {escape(note)}', soft_wrap=True)
-    console.print(weights.report_table(conversion, f'{args.src.name} from {source.origin}'))
+        console.print(f'note: {escape(note)}')
+    table = weights.report_table(conversion, f'{args.src.name} from {source.origin}')
+    console.print(table, soft_wrap=False)
     console.print('The config that loads it:\n', style='bold')
     print(weights.config_text(conversion, str(args.dst)))
     if not args.with_head and 'attention' in conversion.config:
         console.print(
             'note: backbone.freeze_attention=True lets frozen_stages and norm_eval apply to the '
-            'loaded attention too, as to the rest of a pretrained backbone',
-            soft_wrap=True,
+            'loaded attention too, as to the rest of a pretrained backbone'
         )
-    console.print(f'written: {escape(str(args.dst))}', soft_wrap=True)
+    console.print(f'written: {escape(str(args.dst))}')
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:  # while the toolboxes are imported
-        sys.exit(130)
+    sys.exit(exit_status(main, parse_args()))

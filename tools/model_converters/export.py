@@ -10,15 +10,16 @@ import argparse
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from arguments import SIZE, exit_status, parser_of
+
+EPILOG = 'example: export.py resnet50_scsa_in1k model.onnx --checkpoint best.pth'
+
 
 def parse_args() -> argparse.Namespace:
     """Read the command line; nothing heavy is imported for it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='Example: export.py resnet50_scsa_in1k model.onnx --checkpoint best.pth',
-    )
-    parser.add_argument('config', metavar='CONFIG', help='config, or the name of a shipped one')
+    parser = parser_of(__doc__, 'config', '--cfg-options', '--force', epilog=EPILOG)
     parser.add_argument('dst', type=Path, metavar='DST', help='the file to write')
     parser.add_argument(
         '--checkpoint',
@@ -36,37 +37,17 @@ def parse_args() -> argparse.Namespace:
         choices=['onnx', 'torch'],
         help='default: by the ending of DST, torch for .pt2 and onnx for all others',
     )
-    parser.add_argument(
-        '--size', type=int, nargs=2, default=[224, 224], metavar=('H', 'W'), help='of the example'
-    )
+    parser.add_argument('--size', **SIZE, default=[224, 224], help='of the example')
     parser.add_argument(
         '--check-size',
-        type=int,
-        nargs=2,
+        **SIZE,
         default=[256, 315],
-        metavar=('H', 'W'),
         help='second size at which the file is checked; default: %(default)s',
     )
-    parser.add_argument(
-        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='change the config'
-    )
-    parser.add_argument('--force', action='store_true', help='overwrite DST if it exists')
-    args = parser.parse_args()
-    for name in ('size', 'check_size'):
-        if min(getattr(args, name)) < 1:
-            parser.error(f'--{name.replace("_", "-")}: height and width must be positive')
-    return args
+    return parser.parse_args()
 
 
-def main() -> int:
-    """Export; return the exit status."""
-    args = parse_args()
-    from mmattn.engine import cli
-
-    return cli.run(lambda: export_model(args))
-
-
-def export_model(args: argparse.Namespace) -> None:
+def main(args: argparse.Namespace) -> None:
     from mmattn.utils.files import refuse_existing
     from mmattn.weights.export import choose_part, export, require_packages
     from mmattn.weights.models import load_model
@@ -87,7 +68,4 @@ def export_model(args: argparse.Namespace) -> None:
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:  # while the toolboxes are imported
-        sys.exit(130)
+    sys.exit(exit_status(main, parse_args()))

@@ -9,12 +9,14 @@ import argparse
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from arguments import exit_status, parser_of
+
 
 def parse_args() -> argparse.Namespace:
     """Read the command line; nothing heavy is imported for it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__, '--force')
     parser.add_argument('src', type=Path, metavar='SRC', help='checkpoint of a training run')
     parser.add_argument('dst', type=Path, metavar='DST', help='name to publish under')
     parser.add_argument(
@@ -22,19 +24,10 @@ def parse_args() -> argparse.Namespace:
         choices=['pth', 'safetensors'],
         help='default: by the ending of DST, pth unless it is .safetensors',
     )
-    parser.add_argument('--force', action='store_true', help='overwrite a file of the same name')
     return parser.parse_args()
 
 
-def main() -> int:
-    """Publish; return the exit status."""
-    args = parse_args()
-    from mmattn.engine import cli
-
-    return cli.run(lambda: publish_file(args))
-
-
-def publish_file(args: argparse.Namespace) -> None:
+def main(args: argparse.Namespace) -> None:
     from mmattn.weights.publish import publish
 
     done = publish(args.src, args.dst, args.force, args.format)
@@ -44,7 +37,4 @@ def publish_file(args: argparse.Namespace) -> None:
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:  # while the toolboxes are imported
-        sys.exit(130)
+    sys.exit(exit_status(main, parse_args()))

@@ -9,31 +9,20 @@ import argparse
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from arguments import exit_status, parser_of
+
 
 def parse_args() -> argparse.Namespace:
     """Read the command line; nothing heavy is imported for it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('config', metavar='CONFIG', help='config, or the name of a shipped one')
+    parser = parser_of(__doc__, 'config', '--cfg-options', '--force')
     parser.add_argument('checkpoint', type=Path, metavar='CHECKPOINT', help='trained weights')
     parser.add_argument('dst', type=Path, metavar='DST', help='the file to write, .pth')
-    parser.add_argument(
-        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='change the config'
-    )
-    parser.add_argument('--force', action='store_true', help='overwrite DST if it exists')
     return parser.parse_args()
 
 
-def main() -> int:
-    """Fuse; return the exit status."""
-    args = parse_args()
-    from mmattn.engine import cli
-
-    return cli.run(lambda: fuse(args))
-
-
-def fuse(args: argparse.Namespace) -> None:
+def main(args: argparse.Namespace) -> None:
     from mmattn.weights.reparameterize import reparameterize
 
     fused = reparameterize(args.config, args.checkpoint, args.dst, args.cfg_options, args.force)
@@ -48,7 +37,4 @@ def fuse(args: argparse.Namespace) -> None:
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:  # while the toolboxes are imported
-        sys.exit(130)
+    sys.exit(exit_status(main, parse_args()))
