@@ -206,7 +206,8 @@ class SwinTransformer(AttentionBackbone, StockSwin):
         check_stage_numbers('out_indices', out_indices, 0, num_stages - 1)
         # Stages that mmpretrain freezes together with the patch embedding.
         self.frozen_with_stem = 0 if dense else 1
-        check_stage_numbers('frozen_stages', (frozen_stages,), -1, num_stages - self.frozen_with_stem)
+        most_frozen = num_stages - self.frozen_with_stem
+        check_stage_numbers('frozen_stages', (frozen_stages,), -1, most_frozen)
         slots = dict(
             attention=parse_attention(attention, num_stages, SwinBlock),
             plugins=parse_plugins(plugins, num_stages, SwinBlock),
