@@ -5,6 +5,8 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+Corners = tuple[float, float, float, float]
+
 # mmdet's CocoDataset leaves out thinner boxes without a word, so they are counted here.
 MIN_SIDE = 1.0
 EXAMPLES = 3
@@ -23,79 +25,46 @@ LISTED_TWICE = 'listed more than once, used once'
 
 @dataclass
 class Box:
-    """One annotated object.
-
-    Args:
-        label: Class name; None if the annotation has none.
-        corners: x1, y1, x2, y2 in pixels from the image's top left corner,
-            width = x2 - x1; None if the annotation holds no readable box.
-        crowd: True for what is neither to be found nor to be learnt as background.
-    """
+    """One annotated object; None stands for a class or a box that cannot be read."""
 
     label: str | None
-    corners: tuple[float, float, float, float] | None
+    # x1, y1, x2, y2 in pixels from the image's top left corner, width = x2 - x1.
+    corners: Corners | None
+    # Neither to be found nor to be learnt as background.
     crowd: bool = False
 
 
 @dataclass
 class Record:
-    """One image and its boxes as a reader found them.
+    """One image and its boxes as a reader found them, unfiltered; its size None if unknown."""
 
-    Args:
-        name: What reports call it.
-        file_name: The image's path relative to the data root.
-        width: In pixels; None if unknown.
-        height: In pixels; None if unknown.
-        boxes: Every object of the annotation, unfiltered.
-        problem: Why the image cannot be used; '' if it can.
-        remarks: What was odd but did no harm.
-    """
-
-    name: str
-    file_name: str
+    name: str  # what reports call it
+    file_name: str  # relative to the data root
     width: int | None = None
     height: int | None = None
     boxes: list[Box] = field(default_factory=list)
-    problem: str = ''
-    remarks: list[str] = field(default_factory=list)
+    problem: str = ''  # why the image cannot be used
+    remarks: list[str] = field(default_factory=list)  # what was odd but did no harm
 
 
 class Tally:
     """Counts of what was read, kept, changed and dropped, with a few names of each."""
 
     def __init__(self) -> None:
-        self.images_read = 0
-        self.boxes_read = 0
-        self.images = 0
+        self.images_read = self.images = self.images_without_boxes = 0
+        self.boxes_read = self.crowd = 0
         self.boxes: Counter[str] = Counter()
-        self.crowd = 0
-        self.images_without_boxes = 0
         self.dropped_images: Counter[str] = Counter()
         self.dropped_boxes: Counter[str] = Counter()
         self.remarks: Counter[str] = Counter()
         self.other_classes: Counter[str] = Counter()
         self.examples: defaultdict[str, list[str]] = defaultdict(list)
 
-    def _example(self, reason: str, name: str) -> None:
+    def count(self, counter: Counter[str], reason: str, name: str) -> None:
+        """Add one to a counter, with the name of the image as an example."""
+        counter[reason] += 1
         if len(self.examples[reason]) < EXAMPLES and name not in self.examples[reason]:
             self.examples[reason].append(name)
-
-    def drop_image(self, record: Record) -> None:
-        self.images_read += 1
-        self.boxes_read += len(record.boxes)
-        self.dropped_images[record.problem] += 1
-        self.dropped_boxes[IMAGE_DROPPED] += len(record.boxes)
-        self._example(record.problem, record.name)
-
-    def drop_box(self, reason: str, record: Record, box: Box) -> None:
-        self.dropped_boxes[reason] += 1
-        if reason == OTHER_CLASS:
-            self.other_classes[box.label] += 1
-        self._example(reason, record.name)
-
-    def remark(self, remark: str, name: str) -> None:
-        self.remarks[remark] += 1
-        self._example(remark, name)
 
     def check(self) -> None:
         """Raise RuntimeError unless every image and box read is either kept or counted."""
@@ -116,14 +85,18 @@ def parse_number(text: str | None) -> float | None:
         return None
 
 
+def corners_of(box: Sequence[float | None]) -> Corners | None:
+    """Corners of a box left, top, width, height; None unless these are four numbers."""
+    if len(box) != 4 or not all(isinstance(value, (int, float)) for value in box):
+        return None
+    left, top, width, height = box
+    return left, top, left + width, top + height
+
+
 def clean_box(
     box: Box, width: int, height: int, classes: Sequence[str]
-) -> tuple[tuple[float, float, float, float] | None, str]:
-    """Clip a box to ``[0, width] x [0, height]``.
-
-    Returns:
-        The corners to use and '' or CLIPPED; or None and the reason to drop it.
-    """
+) -> tuple[Corners | None, str]:
+    """The box clipped to ``[0, width] x [0, height]``, '' or CLIPPED; or None and the reason."""
     if box.label is None:
         return None, NO_CLASS
     if box.label not in classes:
@@ -144,32 +117,30 @@ def clean_box(
 
 
 def clean_record(record: Record, classes: Sequence[str], tally: Tally) -> list[Box] | None:
-    """Clip and drop the boxes of one image, counting all of it.
-
-    Args:
-        record: An image whose size is known, unless it has a problem.
-        classes: The class names to keep.
-        tally: Counts; changed in place.
+    """Clip and drop the boxes of one image, counting all of it in the tally.
 
     Returns:
-        The boxes to use, as new objects; None if the image cannot be used.
+        The boxes of the classes, as new objects; None if the image cannot be used.
     """
-    for remark in record.remarks:
-        tally.remark(remark, record.name)
-    if record.problem:
-        tally.drop_image(record)
-        return None
     tally.images_read += 1
     tally.boxes_read += len(record.boxes)
+    for remark in record.remarks:
+        tally.count(tally.remarks, remark, record.name)
+    if record.problem:
+        tally.count(tally.dropped_images, record.problem, record.name)
+        tally.dropped_boxes[IMAGE_DROPPED] += len(record.boxes)
+        return None
     tally.images += 1
     kept = []
     for box in record.boxes:
         corners, reason = clean_box(box, record.width, record.height, classes)
         if corners is None:
-            tally.drop_box(reason, record, box)
+            tally.count(tally.dropped_boxes, reason, record.name)
+            if reason == OTHER_CLASS:
+                tally.other_classes[box.label] += 1
             continue
         if reason:
-            tally.remark(reason, record.name)
+            tally.count(tally.remarks, reason, record.name)
         tally.boxes[box.label] += 1
         tally.crowd += box.crowd
         kept.append(Box(box.label, corners, box.crowd))

@@ -1,7 +1,6 @@
 """COCO annotations: reading them, laying out records as such, writing them to disk."""
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,6 @@ from mmattn.utils.files import write_whole
 DIGITS = 3
 LISTS = ('images', 'annotations', 'categories')
 EXPECTED = 'a COCO file has images, annotations and categories, lists of dicts'
-
-
-def collect_classes(records: Iterable[Record]) -> tuple[str, ...]:
-    """Class names of all boxes on usable images, sorted."""
-    names = {box.label for record in records if not record.problem for box in record.boxes}
-    return tuple(sorted(names - {None}))
 
 
 def read_classes(given: Sequence[str]) -> tuple[str, ...]:
@@ -47,7 +40,7 @@ def coco_content(records: Iterable[Record], classes: Sequence[str]) -> tuple[dic
     ``segmentation`` is empty, since a box is no mask.
 
     Args:
-        records: Images whose size is known, see ``check_images``.
+        records: Images whose size is known, unless they have a problem.
         classes: Class names; category ids follow their order.
 
     Returns:
@@ -93,11 +86,7 @@ def _number(value: float) -> int | float:
 
 
 def read_json(path: Path, lists: Sequence[str] = LISTS) -> dict[str, Any]:
-    """The content of a COCO json file.
-
-    Args:
-        path: The file.
-        lists: The lists of dicts that have to be in it.
+    """The content of a COCO json file with at least these lists of dicts.
 
     Raises:
         UserError: If it is no json, or a list is missing or holds something else; names the file.
@@ -116,13 +105,6 @@ def read_json(path: Path, lists: Sequence[str] = LISTS) -> dict[str, Any]:
             if not isinstance(each, dict):
                 raise UserError(f'{path}: {key}[{index}] is {each!r:.40}; {EXPECTED}.')
     return content
-
-
-def refuse_duplicate_images(content: dict[str, Any], path: Path) -> None:
-    """Raise UserError unless every image has a file_name and an id of its own."""
-    ids = Counter(image.get('id') for image in content['images'] if image.get('file_name'))
-    if ids.total() < len(content['images']) or None in ids or max(ids.values(), default=1) > 1:
-        raise UserError(f'{path}: every image needs a file_name and an id of its own.')
 
 
 def write_json(data: dict[str, Any], path: Path) -> None:

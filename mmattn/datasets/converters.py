@@ -1,8 +1,4 @@
-"""From a data set's own annotations to COCO's, on one core.
-
-Reading them into :class:`Record` is the data set's own; the steps after it are shared: check
-images, clip, drop, count.
-"""
+"""From a data set's own annotations to COCO's: what follows once they are read as records."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -10,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from mmattn.datasets.boxes import Record, Tally
-from mmattn.datasets.coco_json import coco_content, collect_classes
-from mmattn.datasets.images import check_images
+from mmattn.datasets.coco_json import coco_content
+from mmattn.datasets.images import check_image
 from mmattn.utils.errors import UserError
 
 # The split of a tree that names none: every image.
@@ -54,46 +50,41 @@ class Converter(ABC):
         available = self.splits()
         for split in wanted:
             if split not in available:
-                raise UserError(
-                    f'{self.root}: no split {split!r}; there is {", ".join(available)}.'
-                )
+                there = ', '.join(available)
+                raise UserError(f'{self.root}: no split {split!r}; there is {there}.')
         return list(dict.fromkeys(wanted)) or available
 
     def to_coco(
         self, splits: Sequence[str] = (), classes: Sequence[str] = ()
     ) -> tuple[dict[str, dict[str, Any]], dict[str, Tally], list[str]]:
-        """Read, check, clip, drop and count.
+        """Read, check, clip, drop and count; all splits unless told.
 
         Args:
-            splits: Which to convert; all unless told.
+            splits: Names of splits.
             classes: Class names in the order of their ids; without them the data
                 set's own, or those found in all splits together, sorted.
 
         Returns:
-            The COCO dict of each split, the counts of each, and notes on what is
-            odd about the whole.
+            The COCO dict of each split, the counts of each, and notes on the whole.
 
         Raises:
-            UserError: If a split is missing or unreadable, or nothing is left to
-                train on.
+            UserError: If a split is missing or unreadable, or nothing is left to train on.
         """
         chosen = self.choose_splits(splits)
-        records = {}
-        for split in chosen:
-            records[split] = self.records(split)
-            check_images(records[split], self.root)
+        records = {split: self.records(split) for split in chosen}
         everything = [record for group in records.values() for record in group]
-        found = collect_classes(everything)
+        for record in everything:
+            check_image(record, self.root)
+        usable = [record for record in everything if not record.problem]
+        found = sorted({box.label for record in usable for box in record.boxes} - {None})
         wanted = tuple(classes) or self.classes or found
         results, tallies = {}, {}
         for split, group in records.items():
             results[split], tallies[split] = coco_content(group, (*wanted, *self.regions))
             if not results[split]['images']:
-                reasons = ', '.join(f'{k}: {v}' for k, v in tallies[split].dropped_images.items())
-                raise UserError(
-                    f'{self.root}: no usable image in the split {split!r} '
-                    f'({reasons or "none read"}).'
-                )
+                dropped = tallies[split].dropped_images
+                reasons = ', '.join(f'{k}: {v}' for k, v in dropped.items()) or 'none read'
+                raise UserError(f'{self.root}: no usable image in the split {split!r} ({reasons}).')
         if not any(tally.boxes[name] for tally in tallies.values() for name in wanted):
             raise UserError(
                 f'{self.root}: no box is left of the classes {", ".join(wanted) or "(none)"}; '
@@ -116,8 +107,6 @@ def _overlaps(records: dict[str, list[Record]]) -> list[str]:
     for training, held_out in (('train', 'val'), ('train', 'test'), ('trainval', 'test')):
         both = names.get(training, set()) & names.get(held_out, set())
         if both:
-            notes.append(
-                f'{len(both)} images are in {training} as well as in {held_out}, '
-                f'such as {min(both)}'
-            )
+            where = f'{training} as well as in {held_out}'
+            notes.append(f'{len(both)} images are in {where}, such as {min(both)}')
     return notes

@@ -17,23 +17,14 @@ from mmattn.utils.errors import InvalidValue
 
 @dataclass(frozen=True)
 class DemoSplit:
-    """The images of one split to generate.
+    """The images of one split to generate."""
 
-    Args:
-        key: Names the split; those with different keys get different pictures.
-        images: Number of images.
-        size: Width and height in pixels.
-        style: The look of the scenes.
-        seed: Of the whole demo.
-        advance: Called once an image is done.
-    """
-
-    key: str
+    key: str  # names the split; those with different keys get different pictures
     images: int
-    size: tuple[int, int]
+    size: tuple[int, int]  # width and height in pixels
     style: SceneStyle
-    seed: int
-    advance: Callable[[], None]
+    seed: int  # of the whole demo
+    advance: Callable[[], None]  # called once an image is done
 
     def scenes(self, cycle: bool = False) -> Iterator[Scene]:
         """Yield the scenes; with cycle, each has one category, and they take turns."""
@@ -71,11 +62,7 @@ def supported_datasets() -> list[str]:
 
 
 def find_format(reader: type) -> DemoFormat:
-    """The format that a dataset class reads.
-
-    Raises:
-        InvalidValue: If none is known.
-    """
+    """The format that a dataset class reads; raises InvalidValue if none is known."""
     found = nearest(members('demo').values(), reader)
     if found is None:
         raise InvalidValue(
@@ -87,11 +74,7 @@ def find_format(reader: type) -> DemoFormat:
 
 
 def class_names(dataset: Any) -> list[str]:
-    """The class names of a dataset.
-
-    Raises:
-        InvalidValue: If it has none.
-    """
+    """The class names of a dataset; raises InvalidValue if it has none."""
     names = dataset.metainfo.get('classes')
     if not names:
         raise InvalidValue(

@@ -16,46 +16,27 @@ from mmattn.utils.errors import UnknownName
 
 @dataclass(frozen=True)
 class Countable:
-    """Something of a data set that can be counted.
-
-    Args:
-        what: Its name.
-        expected: How many there have to be.
-        count: Counts them in a folder.
-        needed: Whether the shipped configs need it.
-    """
+    """Something of a data set that can be counted in its folder."""
 
     what: str
     expected: int
     count: Count
-    needed: bool = True
+    needed: bool = True  # by the shipped configs
 
 
 @dataclass(frozen=True)
 class Guide:
-    """Where a data set comes from and how it has to lie on the disk.
-
-    Args:
-        title: Its full name.
-        source: Where it comes from, and on which conditions.
-        size: Of the download.
-        root: Default folder of the shipped configs, DATA_ROOT below.
-        tree: The expected files below DATA_ROOT, one line each.
-        contents: What can be counted.
-        prepare: Command to run once the files are there; '' if there is none.
-        readers: What the names of the dataset classes that read it begin with.
-        name: As on the command line: that of its folder, filled in by :func:`guides`.
-    """
+    """Where a data set comes from and how it has to lie on the disk."""
 
     title: str
-    source: str
-    size: str
-    root: str
-    tree: tuple[str, ...]
+    source: str  # and on which conditions
+    size: str  # of the download
+    root: str  # default folder of the shipped configs, DATA_ROOT below
+    tree: tuple[str, ...]  # the expected files below DATA_ROOT, one line each
     contents: tuple[Countable, ...]
-    prepare: str = ''
-    readers: tuple[str, ...] = ()
-    name: str = ''
+    prepare: str = ''  # command to run once the files are there
+    readers: tuple[str, ...] = ()  # what the names of the dataset classes that read it begin with
+    name: str = ''  # that of its folder, filled in by guides()
 
     @property
     def layout(self) -> str:
@@ -74,11 +55,7 @@ def guides() -> dict[str, Guide]:
 
 
 def find_guide(name: str) -> Guide:
-    """The guide of the data set of a name.
-
-    Raises:
-        UnknownName: If there is none; names the nearest.
-    """
+    """The guide of the data set of a name; raises UnknownName with the nearest if there is none."""
     known = guides()
     if name.lower() in known:
         return known[name.lower()]
@@ -89,18 +66,13 @@ def find_guide(name: str) -> Guide:
 
 def guide_of_reader(reader: str) -> Guide | None:
     """The guide of what the dataset class of this name reads, as far as that is known."""
-    fitting = [
-        (len(start), guide)
-        for guide in guides().values()
-        for start in guide.readers
-        if reader.startswith(start)
-    ]
+    by_start = {start: guide for guide in guides().values() for start in guide.readers}
+    fitting = filter(reader.startswith, by_start)
     # CIFAR100 begins with CIFAR10.
-    return max(fitting, key=lambda pair: pair[0])[1] if fitting else None
+    return by_start.get(max(fitting, key=len, default=None))
 
 
 def converted(*splits: str) -> tuple[Countable, ...]:
     """The json files that a converter writes."""
-    return tuple(
-        Countable(f'coco/{split}.json', 1, files(f'coco/{split}.json')) for split in splits
-    )
+    names = [f'coco/{split}.json' for split in splits]
+    return tuple(Countable(name, 1, files(name)) for name in names)

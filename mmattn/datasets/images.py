@@ -1,8 +1,8 @@
 """Looking at the images themselves: there, readable, and of which size."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
@@ -17,8 +17,7 @@ UNREADABLE = 'image unreadable'
 OTHER_SIZE = "size in the annotation differs from the image's, which was used"
 
 
-@dataclass
-class Files:
+class Files(NamedTuple):
     """Files below a folder, by their path without suffix and by their whole path."""
 
     by_stem: dict[str, str]
@@ -45,9 +44,7 @@ def stem_of(name: str) -> str:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Width and height as mmcv loads the image (turned by its EXIF orientation).
-
-    Only the file's header is read.
+    """Width and height as mmcv loads the image (turned by its EXIF orientation), of its header.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -71,16 +68,9 @@ def check_image(record: Record, root: Path) -> None:
         size = image_size(root / record.file_name)
     except FileNotFoundError:
         record.problem = NO_IMAGE
-        return
     except OSError:
         record.problem = UNREADABLE
-        return
-    if record.width is not None and (record.width, record.height) != size:
-        record.remarks.append(OTHER_SIZE)
-    record.width, record.height = size
-
-
-def check_images(records: Iterable[Record], root: Path) -> None:
-    """Check the image of every record; see :func:`check_image`."""
-    for record in records:
-        check_image(record, root)
+    else:
+        if record.width is not None and (record.width, record.height) != size:
+            record.remarks.append(OTHER_SIZE)
+        record.width, record.height = size

@@ -7,7 +7,7 @@ import difflib
 import os.path as osp
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from mmattn.datasets.folders import members
 from mmattn.utils.errors import InvalidValue
@@ -15,15 +15,6 @@ from mmattn.utils.errors import InvalidValue
 # Similar enough to be the same name misspelt.
 SIMILAR = 0.75
 SHOWN = 20
-
-
-class HasReaders(Protocol):
-    """What belongs to dataset classes of certain names."""
-
-    readers: tuple[str, ...]
-
-
-R = TypeVar('R', bound=HasReaders)
 
 
 def usual_paths(dataset: dict) -> Iterator[tuple[str, str]]:
@@ -68,8 +59,11 @@ class Layout:
     numbers: Callable[[dict, type], range | None] = as_many_as_names
 
 
-def nearest(candidates: Iterable[R], reader: type) -> R | None:
-    """What belongs to a dataset class, or to its nearest ancestor that reads the same files."""
+def nearest(candidates: Iterable[Any], reader: type) -> Any:
+    """What belongs to a dataset class, or to its nearest ancestor that reads the same files.
+
+    The candidates have ``readers``, names of dataset classes; None if there is none for this one.
+    """
     unlike = {name for layout in members('layout').values() for name in layout.unlike}
     by_reader = {name: each for each in candidates for name in each.readers}
     for ancestor in reader.__mro__:
@@ -89,12 +83,7 @@ def paths_of(dataset: dict, kind: str) -> Iterator[tuple[str, str]]:
 
 
 def class_names(dataset: dict, reader: type) -> tuple[str, ...] | None:
-    """Class names of a data set in label order; None if its files alone tell them.
-
-    Args:
-        dataset: Its config.
-        reader: Its class.
-    """
+    """Class names in label order, of a data set's config and class; None if only files tell."""
     metainfo = dict(dataset.get('metainfo') or {})
     if dataset.get('classes') is not None:  # as mmpretrain takes them
         metainfo = {'classes': dataset['classes'], **metainfo}

@@ -11,7 +11,7 @@ the folders.
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
-from mmattn.datasets.boxes import LISTED_TWICE, Box, Record, parse_number
+from mmattn.datasets.boxes import LISTED_TWICE, Box, Record, corners_of, parse_number
 from mmattn.datasets.converters import Converter
 from mmattn.datasets.images import NO_IMAGE, SUFFIXES, list_files, stem_of
 from mmattn.utils.errors import UserError
@@ -31,13 +31,9 @@ OTHER_NAME = 'the list spells the name differently, found by its stem'
 
 
 class ExDarkConverter(Converter):
-    """The tree ExDark/CLASS/*, ExDark_Annno/CLASS/*.txt, imageclasslist.txt.
+    """The tree ExDark/CLASS/*, ExDark_Annno/CLASS/*.txt, imageclasslist.txt below ``root``.
 
-    Args:
-        root: Folder that holds them.
-        img_subdir: Folder of the images; any folders below it are searched.
-        ann_subdir: Folder of the annotations, likewise.
-        list_file: The list, relative to the root.
+    Any folders below those of the images and of the annotations are searched.
 
     Raises:
         UserError: If the list is missing or malformed.
@@ -89,11 +85,10 @@ class ExDarkConverter(Converter):
 
 def _by_stem(names: set[str]) -> dict[str, str]:
     """Paths by the bare name of the image they belong to: without folder and suffixes."""
-    # Twice, since annotations are called NAME.jpg.txt. Reversed: of two files with one stem
-    # the alphabetically first is taken.
-    return {
-        stem_of(stem_of(PurePosixPath(name).name)): name for name in sorted(names, reverse=True)
-    }
+    # Reversed: of two files with one stem the alphabetically first is taken.
+    paths = map(PurePosixPath, sorted(names, reverse=True))
+    # Twice, since annotations are called NAME.jpg.txt.
+    return {stem_of(stem_of(path.name)): str(path) for path in paths}
 
 
 def read_list(path: Path) -> dict[str, list[str]]:
@@ -133,12 +128,7 @@ def read_annotation(path: Path, record: Record) -> None:
         fields = line.split()
         if not fields:
             continue
-        numbers = [parse_number(field) for field in fields[1:5]]
-        corners = None
-        if len(numbers) == 4 and None not in numbers:
-            left, top, width, height = numbers
-            corners = (left, top, left + width, top + height)
-        record.boxes.append(Box(fields[0], corners))
+        record.boxes.append(Box(fields[0], corners_of(list(map(parse_number, fields[1:5])))))
 
 
 CONVERTER = ExDarkConverter

@@ -8,13 +8,10 @@ from mmattn.registry import DATASETS
 
 @DATASETS.register_module()
 class ExDarkDataset(CocoDataset):
-    """Twelve classes in low light.
+    """Twelve classes in low light; arguments as CocoDataset.
 
     "Getting to Know Low-light Images with The Exclusively Dark Dataset",
     arXiv:1805.11227.
-
-    Args:
-        args, options: Those of mmdet's CocoDataset.
     """
 
     METAINFO = {

@@ -5,12 +5,11 @@ renamed) of which 16 have boxes: the fifteen of the release notes, and 'deer'. T
 file names in it begin with data/. Categories are told by their names.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Any
 
-from mmattn.datasets.boxes import Box, Record
-from mmattn.datasets.coco_json import read_json, refuse_duplicate_images
+from mmattn.datasets.boxes import Box, Record, corners_of
+from mmattn.datasets.coco_json import read_json
 from mmattn.datasets.converters import Converter
 from mmattn.utils.errors import UserError
 
@@ -32,10 +31,7 @@ NO_ENTRY = 'annotated, but not in the list of images'
 
 
 class FLIRConverter(Converter):
-    """A folder with FLIR's own folders, such as images_thermal_train.
-
-    Args:
-        root: Folder that holds them.
+    """FLIR's own folders, such as images_thermal_train, below ``root``.
 
     Raises:
         UserError: If there is none.
@@ -54,49 +50,32 @@ class FLIRConverter(Converter):
 
     def splits(self) -> list[str]:
         """Those of the six folders that hold a coco.json."""
-        return [name for name, folder in FOLDERS.items() if self._json(folder).is_file()]
-
-    def _json(self, folder: str) -> Path:
-        return self.root / folder / ANNOTATIONS
+        return [n for n, folder in FOLDERS.items() if (self.root / folder / ANNOTATIONS).is_file()]
 
     def records(self, split: str) -> list[Record]:
         """The listed images; annotations of unlisted ones come with a problem."""
         folder = FOLDERS[split]
-        path = self._json(folder)
+        path = self.root / folder / ANNOTATIONS
         content = read_json(path)
-        refuse_duplicate_images(content, path)
+        ids = Counter(image.get('id') for image in content['images'] if image.get('file_name'))
+        if ids.total() < len(content['images']) or None in ids or max(ids.values(), default=1) > 1:
+            raise UserError(f'{path}: every image needs a file_name and an id of its own.')
         labels = {category['id']: category['name'] for category in content['categories']}
         boxes = defaultdict(list)
         for annotation in content['annotations']:
-            boxes[annotation.get('image_id')].append(
-                Box(
-                    labels.get(annotation.get('category_id')),
-                    _corners(annotation.get('bbox')),
-                    crowd=bool(annotation.get('iscrowd')),
-                )
-            )
-        records = [
-            Record(
-                Path(image['file_name']).stem,
-                f'{folder}/{image["file_name"]}',
-                image.get('width'),
-                image.get('height'),
-                boxes.pop(image['id'], []),
-            )
-            for image in content['images']
-        ]
+            label = labels.get(annotation.get('category_id'))
+            bbox = annotation.get('bbox')
+            corners = corners_of(bbox) if isinstance(bbox, list) else None
+            box = Box(label, corners, bool(annotation.get('iscrowd')))
+            boxes[annotation.get('image_id')].append(box)
+        records = []
+        for image in content['images']:
+            name, size = image['file_name'], (image.get('width'), image.get('height'))
+            own = boxes.pop(image['id'], [])
+            records.append(Record(Path(name).stem, f'{folder}/{name}', *size, own))
         for key, rest in boxes.items():
             records.append(Record(f'image {key}', '', boxes=rest, problem=NO_ENTRY))
         return records
-
-
-def _corners(bbox: Any) -> tuple[float, float, float, float] | None:
-    if not isinstance(bbox, list) or len(bbox) != 4:
-        return None
-    if not all(isinstance(value, (int, float)) for value in bbox):
-        return None
-    left, top, width, height = bbox
-    return left, top, left + width, top + height
 
 
 CONVERTER = FLIRConverter

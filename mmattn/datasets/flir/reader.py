@@ -8,13 +8,10 @@ from mmattn.registry import DATASETS
 
 @DATASETS.register_module()
 class FLIRDataset(CocoDataset):
-    """The 16 categories that have boxes, thermal or visible.
+    """The 16 categories that have boxes, thermal or visible; arguments as CocoDataset.
 
     Teledyne FLIR Free ADAS Thermal Dataset v2, 2022. Its release notes name
     fifteen; the thermal training images have eight boxes of 'deer' besides.
-
-    Args:
-        args, options: Those of mmdet's CocoDataset.
     """
 
     METAINFO = {

@@ -11,7 +11,7 @@ as a crowd, which is neither missed nor false.
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmattn.datasets.boxes import Box, Record, parse_number
+from mmattn.datasets.boxes import Box, Record, corners_of, parse_number
 from mmattn.datasets.converters import Converter
 from mmattn.datasets.images import NO_IMAGE, SUFFIXES, list_files
 from mmattn.utils.errors import UserError
@@ -29,10 +29,7 @@ ODD_SCORE = 'score is not a number, taken for 1'
 
 
 class VisDroneConverter(Converter):
-    """A folder with VisDrone's own folders, such as VisDrone2019-DET-train.
-
-    Args:
-        root: Folder that holds them; each is a split, named by what follows 'DET-'.
+    """VisDrone's own folders below ``root``; each is a split, named by what follows 'DET-'.
 
     Raises:
         UserError: If there is none with images and annotations.
@@ -53,10 +50,10 @@ class VisDroneConverter(Converter):
                 raise UserError(f'{self.folders[split]} and {folder} are both the split {split!r}.')
             self.folders[split] = folder
         if not self.folders:
+            usual = 'VisDrone2019-DET-train'
             raise UserError(
-                f'{self.root} holds no VisDrone data: expected '
-                f'VisDrone2019-DET-train/{IMAGES}/*.jpg and '
-                f'VisDrone2019-DET-train/{ANNOTATIONS}/*.txt, and the same for -val.'
+                f'{self.root} holds no VisDrone data: expected {usual}/{IMAGES}/*.jpg and '
+                f'{usual}/{ANNOTATIONS}/*.txt, and the same for -val.'
             )
 
     def splits(self) -> list[str]:
@@ -99,9 +96,8 @@ def read_annotation(path: Path, record: Record) -> None:
         if score is None:
             record.remarks.append(ODD_SCORE)
         label = _label(fields)
-        record.boxes.append(
-            Box(label, _corners(fields), crowd=score == 0 or label == IGNORED_REGION)
-        )
+        corners = corners_of(list(map(parse_number, fields[:4])))
+        record.boxes.append(Box(label, corners, crowd=score == 0 or label == IGNORED_REGION))
 
 
 def _label(fields: Sequence[str]) -> str | None:
@@ -109,14 +105,6 @@ def _label(fields: Sequence[str]) -> str | None:
     if category is None:
         return None
     return LABELS[int(category)] if category in range(len(LABELS)) else f'category {fields[5]}'
-
-
-def _corners(fields: Sequence[str]) -> tuple[float, float, float, float] | None:
-    numbers = [parse_number(field) for field in fields[:4]]
-    if len(numbers) < 4 or None in numbers:
-        return None
-    left, top, width, height = numbers
-    return left, top, left + width, top + height
 
 
 CONVERTER = VisDroneConverter

@@ -6,6 +6,7 @@ from typing import Any
 from mmdet.datasets import CocoDataset
 from mmengine.logging import print_log
 
+from mmattn.datasets.boxes import corners_of
 from mmattn.datasets.visdrone.converter import CLASSES, IGNORED_REGION
 from mmattn.datasets.visdrone.ignored_regions import INSIDE, coverage
 from mmattn.registry import DATASETS
@@ -16,7 +17,7 @@ NO_LABEL = -1
 
 @DATASETS.register_module()
 class VisDroneDataset(CocoDataset):
-    """Ten classes, and ignored regions that training leaves alone.
+    """Ten classes, and ignored regions that training leaves alone; arguments as CocoDataset.
 
     "Vision Meets Drones: A Challenge", arXiv:1804.07437. Instances of the
     category 'ignored regions' get ``ignore_flag=1`` and the label -1; objects at
@@ -26,9 +27,6 @@ class VisDroneDataset(CocoDataset):
     (mmdet's default, -1, would learn them as background). Its assigners forget
     about that in an image without any other object, so ``filter_empty_gt=True``
     leaves out such images too.
-
-    Args:
-        args, options: Those of mmdet's CocoDataset.
     """
 
     METAINFO = {
@@ -58,10 +56,9 @@ class VisDroneDataset(CocoDataset):
         if self.region_ids is None:
             self.region_ids = self.coco.get_cat_ids(cat_names=[IGNORED_REGION])
         regions = [
-            [x, y, x + width, y + height]
+            list(corners_of(annotation['bbox']))
             for annotation in raw_data_info['raw_ann_info']
             if annotation['category_id'] in self.region_ids
-            for x, y, width, height in [annotation['bbox']]
         ]
         objects = info['instances']
         covered = coverage([each['bbox'] for each in objects], regions)
