@@ -2,7 +2,7 @@
 
 import inspect
 
-from mmattn.utils.walk import iter_dicts
+from mmattn.utils.walk import iter_dicts, type_name
 
 # Two-stage detectors: regions an image, enough for a handful of objects.
 PROPOSALS = 128
@@ -22,7 +22,7 @@ def from_scratch(cfg: dict, scope: str) -> list[str]:
     cfg['load_from'] = None
     for config in iter_dicts(model):
         init = config.get('init_cfg')
-        if isinstance(init, dict) and init.get('type') == 'Pretrained':
+        if isinstance(init, dict) and type_name(init).startswith('Pretrained'):
             pretrained.append(init.get('checkpoint'))
             config['init_cfg'] = None
         if isinstance(config.get('pretrained'), str):
@@ -55,7 +55,7 @@ def fewer_regions(model: dict) -> list[str]:
             limits = {'nms_pre': CANDIDATES}
             if 'nms_pre' in config:
                 limits['max_per_img'] = PROPOSALS
-            if 'Sampler' in str(config.get('type')):
+            if 'Sampler' in type_name(config):
                 limits['num'] = SAMPLES
             for key, limit in limits.items():
                 if isinstance(config.get(key), int) and config[key] > limit:
