@@ -1,7 +1,7 @@
-"""CIFAR-10 as the demo writes it."""
+"""CIFAR-10 and CIFAR-100 as the demo writes them."""
 
 from mmengine.fileio import exists
-from mmpretrain.datasets import CIFAR10
+from mmpretrain.datasets import CIFAR10, CIFAR100
 
 from mmattn.registry import DATASETS
 
@@ -20,3 +20,10 @@ class GeneratedCIFAR10(Unchecked, CIFAR10):
     """CIFAR-10 files written by the demo."""
 
     meta = {**CIFAR10.meta, 'md5': None}
+
+
+@DATASETS.register_module()
+class GeneratedCIFAR100(Unchecked, CIFAR100):
+    """CIFAR-100 files written by the demo."""
+
+    meta = {**CIFAR100.meta, 'md5': None}

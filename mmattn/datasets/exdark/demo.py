@@ -5,15 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mmattn.datasets.demos import DemoFormat, DemoSplit, class_names, convert_split, save_image
-from mmattn.datasets.exdark.converter import (
-    ANNOTATIONS,
-    CLASSES,
-    HEADER,
-    IMAGES,
-    LIST,
-    SPLITS,
-    ExDarkConverter,
-)
+from mmattn.datasets.exdark import converter
 
 BRIGHTNESS = 0.4
 COLUMNS = 'Name | Class | Light | In/Out | Train/Val/Test'
@@ -24,6 +16,7 @@ def write(dataset: Any, demo: DemoSplit) -> None:
     split = Path(dataset.ann_file).stem
     root = Path(dataset.data_root)
     names = class_names(dataset)
+    number = converter.SPLITS.index(split) + 1
     rows = []
     # One class an image, after which its folder is named.
     for index, scene in enumerate(demo.scenes(cycle=True)):
@@ -31,19 +24,19 @@ def write(dataset: Any, demo: DemoSplit) -> None:
         # All splits share the folders, so that the split is part of the name.
         name = f'{split}_{index:05d}.jpg'
         dark = dataclasses.replace(scene, image=(scene.image * BRIGHTNESS).astype('uint8'))
-        save_image(dark, root / IMAGES / labels[0] / name)
-        lines = [HEADER]
+        save_image(dark, root / converter.IMAGES / labels[0] / name)
+        lines = [converter.HEADER]
         for item, label in zip(scene.objects, labels, strict=True):
             x1, y1, x2, y2 = (round(value) for value in item.box)
             lines.append(f'{label} {x1} {y1} {x2 - x1} {y2 - y1} 0 0 0 0 0 0 0')
-        path = root / ANNOTATIONS / labels[0] / f'{name}.txt'
+        path = root / converter.ANNOTATIONS / labels[0] / f'{name}.txt'
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text('\n'.join(lines) + '\n')
-        rows.append(f'{name} {CLASSES.index(labels[0]) + 1} 1 1 {SPLITS.index(split) + 1}')
-    list_file = root / LIST
+        rows.append(f'{name} {converter.CLASSES.index(labels[0]) + 1} 1 1 {number}')
+    list_file = root / converter.LIST
     before = list_file.read_text() if list_file.is_file() else COLUMNS + '\n'
     list_file.write_text(before + '\n'.join(rows) + '\n')
-    convert_split(ExDarkConverter(root), split, dataset)
+    convert_split(converter.ExDarkConverter(root), split, dataset)
 
 
 DEMO = DemoFormat('detection', ('ExDarkDataset',), write)

@@ -1,16 +1,12 @@
 """Reading trees laid out as Pascal VOC.
 
-VOC's coordinates are 1-based and inclusive. As in mmdet's XMLDataset 1 is
-subtracted from all four, so that the box (1, 1, 10, 10) becomes x=0, y=0,
-width=9, height=9, and a model sees the same boxes through the xml files and
-through the converted json; the half pixel this loses on each side is below
-what annotators agree on.
+VOC's coordinates are 1-based and inclusive. As in mmdet's XMLDataset 1 is subtracted from all
+four, so that (1, 1, 10, 10) becomes x=0, y=0, width=9, height=9, and a model sees the same boxes
+through xml files and json; the half pixel lost on each side is below what annotators agree on.
 
-``difficult`` becomes COCO's ``iscrowd``, as in mmdet's own converter: VOC's
-evaluation counts a difficult object neither as missed nor, when found, as
-false, and ``iscrowd`` is what COCO's evaluation treats so and mmdet leaves out
-of training. ``ignore`` would do neither: pycocotools overwrites it, and mmdet
-learns such an object as background.
+``difficult`` becomes COCO's ``iscrowd``, as in mmdet's own converter: both evaluations count such
+an object neither as missed nor, when found, as false, and mmdet leaves it out of training.
+``ignore`` would do neither: pycocotools overwrites it, and mmdet learns it as background.
 """
 
 import xml.etree.ElementTree as ElementTree
@@ -24,6 +20,8 @@ from mmattn.datasets.converters import ALL, Converter
 from mmattn.datasets.images import NO_IMAGE, SUFFIXES, list_files, stem_of
 from mmattn.utils.errors import UserError
 
+CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
+
 NO_XML = 'xml missing'
 NO_SIZE = "no usable <size>, the image's was used"
 ODD_DIFFICULT = '<difficult> is not a number, taken for 0'
@@ -33,8 +31,8 @@ def parse_xml(path: Path) -> tuple[dict[str, Any], list[Box], list[str]]:
     """Read one annotation file.
 
     Returns:
-        ``dict(filename=..., size=(width, height))``, either of them None if
-        missing; all objects, also those without a name or a box; remarks.
+        Its filename and size (width, height), None if missing; all objects, also those
+        without a name or a box; remarks.
 
     Raises:
         UserError: If the file is not xml, or not an annotation; names it.
@@ -48,38 +46,29 @@ def parse_xml(path: Path) -> tuple[dict[str, Any], list[Box], list[str]]:
     remarks = []
     size = tuple(parse_number(root.findtext(f'size/{side}')) for side in ('width', 'height'))
     # Labelling tools write 0 when they could not open the image.
-    if not all(value is not None and 1 <= value < float('inf') for value in size):
+    if all(value is not None and 1 <= value < float('inf') for value in size):
+        size = (int(size[0]), int(size[1]))
+    else:
         size = None
         remarks.append(NO_SIZE)
-    else:
-        size = (int(size[0]), int(size[1]))
     boxes = []
     for node in root.findall('object'):
         label = (node.findtext('name') or '').strip() or None
-        corners = [parse_number(node.findtext(f'bndbox/{key}')) for key in _CORNERS]
-        difficult = (node.findtext('difficult') or '0').strip()
-        if parse_number(difficult) is None:
+        corners = [parse_number(node.findtext(f'bndbox/{key}')) for key in CORNERS]
+        corners = None if None in corners else tuple(value - 1 for value in corners)
+        difficult = parse_number((node.findtext('difficult') or '0').strip())
+        if difficult is None:
             remarks.append(ODD_DIFFICULT)
-        boxes.append(
-            Box(
-                label,
-                None if None in corners else tuple(value - 1 for value in corners),
-                crowd=bool(parse_number(difficult)),
-            )
-        )
+        boxes.append(Box(label, corners, crowd=bool(difficult)))
     filename = (root.findtext('filename') or '').strip() or None
     return dict(filename=filename, size=size), boxes, remarks
-
-
-_CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 
 
 def read_split_file(path: Path) -> list[str]:
     """Names listed in an ImageSets file, one a line.
 
     Raises:
-        UserError: If it is missing, empty, or one of VOC's lists of a single
-            class, which hold a second column.
+        UserError: If it is missing, empty, or one of VOC's lists of a single class.
     """
     if not path.is_file():
         raise UserError(f'{path} does not exist; it lists the images of a split, one name a line.')
@@ -102,10 +91,8 @@ def _read_lines(path: Path) -> list[str]:
 
 
 def _is_class_list(lines: Sequence[str]) -> bool:
-    columns = [line.rsplit(maxsplit=1) for line in lines]
-    return bool(columns) and all(
-        len(parts) == 2 and parts[1] in ('-1', '0', '1') for parts in columns
-    )
+    columns = [line.rsplit(maxsplit=1)[1:] for line in lines]
+    return bool(columns) and all(rest in (['-1'], ['0'], ['1']) for rest in columns)
 
 
 class VOCTree:
@@ -115,26 +102,31 @@ class VOCTree:
         root: The folder.
         img_subdir: Folder of the images below it.
         ann_subdir: Folder of the xml files below it; may be the same one.
+        base: Folder that the records' file names are relative to; the root unless told.
 
     Raises:
         UserError: If one of the folders does not exist.
     """
 
     def __init__(
-        self, root: Path, img_subdir: str = 'JPEGImages', ann_subdir: str = 'Annotations'
+        self,
+        root: Path,
+        img_subdir: str = 'JPEGImages',
+        ann_subdir: str = 'Annotations',
+        base: Path | None = None,
     ) -> None:
         self.root = Path(root)
-        self.img_subdir = img_subdir
-        self.ann_subdir = ann_subdir
-        for folder in (self.root, self.root / img_subdir, self.root / ann_subdir):
+        self.ann_dir = self.root / ann_subdir
+        for folder in (self.root, self.root / img_subdir, self.ann_dir):
             if not folder.is_dir():
                 what = 'is not a folder' if folder.exists() else 'does not exist'
                 raise UserError(
                     f'{folder} {what}; a VOC-style tree has ROOT/{ann_subdir}/NAME.xml and '
                     f'ROOT/{img_subdir}/NAME.jpg.'
                 )
+        self._prefix = self.root.relative_to(base or self.root) / img_subdir
         self._images = list_files(self.root / img_subdir, SUFFIXES)
-        self._xmls = list_files(self.root / ann_subdir, ('.xml',))
+        self._xmls = list_files(self.ann_dir, ('.xml',)).by_stem
 
     @property
     def image_sets(self) -> Path | None:
@@ -154,59 +146,43 @@ class VOCTree:
     def names(self, split: str) -> list[str]:
         """Image names of a split; ALL: every annotated or unannotated image."""
         if split == ALL and ALL not in self.splits():
-            return sorted(set(self._xmls.by_stem) | set(self._images.by_stem))
+            return sorted({*self._xmls, *self._images.by_stem})
         return read_split_file(self.image_sets / f'{split}.txt')
 
-    def record(self, name: str, base: Path | None = None) -> Record:
-        """Read one image's annotation.
+    def file_names(self) -> list[str]:
+        """Paths of all images, relative to the base."""
+        return [(self._prefix / name).as_posix() for name in sorted(self._images.by_name)]
 
-        Args:
-            name: As listed in a split file.
-            base: Folder the record's file_name is relative to; the root unless told.
+    def records(self, names: Iterable[str]) -> list[Record]:
+        """Read annotations; a name given twice is read once, and remarked on.
 
         Raises:
-            UserError: If the xml file is malformed.
+            UserError: If an xml file is malformed.
         """
-        prefix = self.root.relative_to(base or self.root) / self.img_subdir
-        xml = self._xmls.by_stem.get(name)
-        if xml is None:
-            image = self._images.by_stem.get(name, name)
-            return Record(name, (prefix / image).as_posix(), problem=NO_XML)
-        fields, boxes, remarks = parse_xml(self.root / self.ann_subdir / xml)
-        image = self._find_image(name, fields['filename'])
-        width, height = fields['size'] or (None, None)
-        return Record(
-            name,
-            (prefix / (image or name)).as_posix(),
-            width,
-            height,
-            boxes,
-            problem='' if image else NO_IMAGE,
-            remarks=remarks,
-        )
+        records = []
+        for name, times in Counter(names).items():
+            record = self._record(name)
+            record.remarks += [LISTED_TWICE] * (times - 1)
+            records.append(record)
+        return records
 
-    def file_names(self, base: Path) -> list[str]:
-        """Paths of all images, relative to ``base``."""
-        prefix = self.root.relative_to(base) / self.img_subdir
-        return [(prefix / name).as_posix() for name in sorted(self._images.by_name)]
+    def _record(self, name: str) -> Record:
+        if name not in self._xmls:
+            image = self._images.by_stem.get(name, name)
+            return Record(name, (self._prefix / image).as_posix(), problem=NO_XML)
+        fields, boxes, remarks = parse_xml(self.ann_dir / self._xmls[name])
+        image = self._find_image(name, fields['filename'])
+        path = (self._prefix / (image or name)).as_posix()
+        problem = '' if image else NO_IMAGE
+        return Record(name, path, *(fields['size'] or (None, None)), boxes, problem, remarks)
 
     def _find_image(self, name: str, filename: str | None) -> str | None:
         # <filename> is often stale (renamed files, another suffix), so the xml's own name
         # comes first, unless <filename> tells apart two images that share it.
-        if filename in self._images.by_name and stem_of(filename) == name:
+        there = filename in self._images.by_name
+        if there and stem_of(filename) == name:
             return filename
-        if name in self._images.by_stem:
-            return self._images.by_stem[name]
-        return filename if filename in self._images.by_name else None
-
-    def records(self, names: Iterable[str], base: Path | None = None) -> list[Record]:
-        """Read several annotations; a name given twice is read once, and remarked on."""
-        records = []
-        for name, times in Counter(names).items():
-            record = self.record(name, base)
-            record.remarks += [LISTED_TWICE] * (times - 1)
-            records.append(record)
-        return records
+        return self._images.by_stem.get(name, filename if there else None)
 
 
 class VOCConverter(Converter):
@@ -231,7 +207,7 @@ class VOCConverter(Converter):
         if not (self.root / ann_subdir).is_dir():
             years = sorted(self.root.glob('VOC*'))
             folders = [year for year in years if (year / ann_subdir).is_dir()] or folders
-        self.trees = [VOCTree(folder, img_subdir, ann_subdir) for folder in folders]
+        self.trees = [VOCTree(folder, img_subdir, ann_subdir, self.root) for folder in folders]
 
     def splits(self) -> list[str]:
         """Names of the splits of any year."""
@@ -240,11 +216,11 @@ class VOCConverter(Converter):
     def records(self, split: str) -> list[Record]:
         """The images of a split, of all years that have it."""
         having = [tree for tree in self.trees if split in (tree.splits() or [ALL])]
-        return [record for tree in having for record in tree.records(tree.names(split), self.root)]
+        return [record for tree in having for record in tree.records(tree.names(split))]
 
     def file_names(self) -> list[str]:
         """All images on disk, relative to the root."""
-        return [name for tree in self.trees for name in tree.file_names(self.root)]
+        return [name for tree in self.trees for name in tree.file_names()]
 
 
 CONVERTER = VOCConverter

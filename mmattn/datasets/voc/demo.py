@@ -27,32 +27,26 @@ def write(dataset: Any, demo: DemoSplit) -> None:
 
 
 def _annotation(scene: Scene, filename: str, names: list[str]) -> ElementTree.ElementTree:
-    root = ElementTree.Element('annotation')
-    ElementTree.SubElement(root, 'filename').text = filename
     height, width = scene.labels.shape
-    _fields(root, 'size', width=width, height=height, depth=3)
+    root = ElementTree.Element('annotation')
+    _add(root, 'filename', filename)
+    _add(root, 'size', dict(width=width, height=height, depth=3))
     for item in scene.objects:
-        node = ElementTree.SubElement(root, 'object')
-        ElementTree.SubElement(node, 'name').text = names[item.category]
-        ElementTree.SubElement(node, 'difficult').text = '0'
-        x1, y1, x2, y2 = item.box
+        x1, y1, x2, y2 = (int(value) + 1 for value in item.box)
         # From 0-based continuous to 1-based inclusive pixels.
-        _fields(
-            node,
-            'bndbox',
-            xmin=int(x1) + 1,
-            ymin=int(y1) + 1,
-            xmax=min(int(x2) + 1, width),
-            ymax=min(int(y2) + 1, height),
-        )
+        box = dict(xmin=x1, ymin=y1, xmax=min(x2, width), ymax=min(y2, height))
+        _add(root, 'object', dict(name=names[item.category], difficult=0, bndbox=box))
     ElementTree.indent(root)
     return ElementTree.ElementTree(root)
 
 
-def _fields(parent: ElementTree.Element, tag: str, **values: int) -> None:
+def _add(parent: ElementTree.Element, tag: str, content: object) -> None:
     node = ElementTree.SubElement(parent, tag)
-    for name, value in values.items():
-        ElementTree.SubElement(node, name).text = str(value)
+    if isinstance(content, dict):
+        for name, value in content.items():
+            _add(node, name, value)
+    else:
+        node.text = str(content)
 
 
 DEMO = DemoFormat('detection', ('XMLDataset', 'VOCDataset'), write)

@@ -1,7 +1,15 @@
 """Pascal VOC 2007 and 2012: where to get them, and what to count."""
 
-from mmattn.datasets.counting import files, listed, total
+from mmattn.datasets.counting import Count, files, listed, total
 from mmattn.datasets.guides import Countable, Guide
+
+
+def in_list(split: str, tree: str = '') -> Count:
+    """The images of a split that are there."""
+    return listed(f'{tree}ImageSets/Main/{split}.txt', f'{tree}JPEGImages/{{}}.jpg')
+
+
+TRAINVAL = total(in_list('trainval', 'VOC2007/'), in_list('trainval', 'VOC2012/'))
 
 GUIDE = Guide(
     title='Pascal VOC 2007 and 2012',
@@ -16,19 +24,8 @@ GUIDE = Guide(
         'VOC2007/JPEGImages/*.jpg, VOC2012/JPEGImages/*.jpg',
     ),
     contents=(
-        Countable(
-            'trainval images (2007 and 2012)',
-            16_551,
-            total(
-                listed('VOC2007/ImageSets/Main/trainval.txt', 'VOC2007/JPEGImages/{}.jpg'),
-                listed('VOC2012/ImageSets/Main/trainval.txt', 'VOC2012/JPEGImages/{}.jpg'),
-            ),
-        ),
-        Countable(
-            'test images (2007)',
-            4_952,
-            listed('VOC2007/ImageSets/Main/test.txt', 'VOC2007/JPEGImages/{}.jpg'),
-        ),
+        Countable('trainval images (2007 and 2012)', 16_551, TRAINVAL),
+        Countable('test images (2007)', 4_952, in_list('test', 'VOC2007/')),
         # Of 2012 also those of the segmentation and person layout tasks.
         Countable('annotations', 9_963 + 17_125, files('VOC20*/Annotations/*.xml')),
     ),

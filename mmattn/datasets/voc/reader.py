@@ -1,6 +1,5 @@
 """VOC-style data, read straight from its xml files."""
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,33 +20,25 @@ FILTERS = ('filter_empty_gt', 'min_size')
 class VOCDataset(BaseDataset):
     """Boxes of a VOC-style tree, for detectors.
 
-    Reads what mmdet's XMLDataset reads, with the same coordinates, and also
-    images other than .jpg and files with missing fields. Boxes without an
-    area, which turn a detector's loss into NaN, boxes outside the image and
-    boxes of other classes are dropped; what sticks out is clipped; the log
+    Reads what mmdet's XMLDataset reads, with the same coordinates, and also images other than
+    .jpg and files with missing fields. Boxes without an area, which turn a detector's loss into
+    NaN, outside the image or of other classes are dropped; what sticks out is clipped; the log
     says how many. Difficult objects get ``ignore_flag=1``.
 
     Args:
-        ann_file: Split file such as 'ImageSets/Main/train.txt', relative to
-            data_root; '' takes every xml file there is.
+        ann_file: Split file such as 'ImageSets/Main/train.txt'; '' takes every xml file there is.
         data_root: Folder that the other paths are relative to.
         data_prefix: ``sub_data_root``: where below data_root the tree lies.
         img_subdir: Folder of the images in the tree.
         ann_subdir: Folder of the xml files in the tree.
         metainfo: ``classes`` is required: the class names in label order.
-        filter_cfg: ``filter_empty_gt`` leaves out training images without a
-            box, ``min_size`` those with a side of fewer pixels.
-        pipeline: Transforms.
-        test_mode: Keep every image.
-        indices: Take only the first so many images, or those of the indices.
-        serialize_data: Share memory between loader processes.
-        lazy_init: Read the files at the first use.
-        max_refetch: How often a training image that a transform rejects is
-            replaced.
+        filter_cfg: ``filter_empty_gt`` leaves out training images without a box, ``min_size``
+            those with a side of fewer pixels.
+        options: Others of mmengine's BaseDataset.
 
     Raises:
-        UserError: If there are no classes, an image or an xml file is missing
-            or unreadable, or no box is left.
+        UserError: If there are no classes, an image or an xml file is missing or unreadable, or
+            no box is left.
     """
 
     def __init__(
@@ -59,12 +50,7 @@ class VOCDataset(BaseDataset):
         ann_subdir: str = 'Annotations',
         metainfo: dict[str, Any] | None = None,
         filter_cfg: dict[str, Any] | None = None,
-        pipeline: Sequence[dict | Callable] = (),
-        test_mode: bool = False,
-        indices: int | Sequence[int] | None = None,
-        serialize_data: bool = True,
-        lazy_init: bool = False,
-        max_refetch: int = 1000,
+        **options: Any,
     ) -> None:
         classes = (metainfo or {}).get('classes')
         if not classes or isinstance(classes, str):
@@ -91,12 +77,7 @@ class VOCDataset(BaseDataset):
             data_root=data_root,
             data_prefix=dict(sub_data_root=data_prefix.get('sub_data_root', '')),
             filter_cfg=filter_cfg,
-            indices=indices,
-            serialize_data=serialize_data,
-            pipeline=list(pipeline),
-            test_mode=test_mode,
-            lazy_init=lazy_init,
-            max_refetch=max_refetch,
+            **options,
         )
 
     @property
@@ -118,23 +99,13 @@ class VOCDataset(BaseDataset):
         tally = Tally()
         data_list = []
         for record in records:
-            boxes = clean_record(record, classes, tally)
-            data_list.append(
-                dict(
-                    img_id=record.name,
-                    img_path=str(tree.root / record.file_name),
-                    height=record.height,
-                    width=record.width,
-                    instances=[
-                        dict(
-                            bbox=list(box.corners),
-                            bbox_label=classes.index(box.label),
-                            ignore_flag=int(box.crowd),
-                        )
-                        for box in boxes
-                    ],
-                )
-            )
+            info = dict(img_id=record.name, img_path=str(tree.root / record.file_name))
+            info.update(height=record.height, width=record.width, instances=[])
+            for box in clean_record(record, classes, tally):
+                label, flag = classes.index(box.label), int(box.crowd)
+                instance = dict(bbox=list(box.corners), bbox_label=label, ignore_flag=flag)
+                info['instances'].append(instance)
+            data_list.append(info)
         tally.check()
         self._log(tally)
         self.tally = tally
@@ -155,12 +126,13 @@ class VOCDataset(BaseDataset):
     def _log(self, tally: Tally) -> None:
         boxes = ', '.join(f'{name} {tally.boxes[name]:,}' for name in self.metainfo['classes'])
         lines = [f'{self._where}: {tally.images:,} images; boxes: {boxes}']
+        examples = {reason: ', '.join(names) for reason, names in tally.examples.items()}
         for reason, count in (+tally.dropped_boxes).items():
-            lines.append(f'  {count:,} boxes dropped, {reason} ({_examples(tally, reason)})')
+            lines.append(f'  {count:,} boxes dropped, {reason} ({examples[reason]})')
         for name, count in tally.other_classes.items():
             lines.append(f'    class {name!r}: {count:,}')
         for remark, count in tally.remarks.items():
-            lines.append(f'  {count:,} {remark} ({_examples(tally, remark)})')
+            lines.append(f'  {count:,} {remark} ({examples[remark]})')
         if not tally.boxes:
             raise UserError(
                 '\n'.join(lines) + '\nno box is left: do the classes '
@@ -181,15 +153,13 @@ class VOCDataset(BaseDataset):
             kept = [data for data in kept if data['instances']]
         min_size = self.filter_cfg.get('min_size', 0)
         kept = [data for data in kept if min(data['width'], data['height']) >= min_size]
-        if len(kept) < len(self.data_list):
-            left_out = len(self.data_list) - len(kept)
-            print_log(
-                f'{self._where}: {left_out} of {len(self.data_list)} images left out by '
-                f'filter_cfg={dict(self.filter_cfg)}',
-                logger='current',
-            )
+        cause = f'filter_cfg={dict(self.filter_cfg)}'
         if not kept:
-            raise UserError(f'{self._where}: filter_cfg={dict(self.filter_cfg)} leaves no image.')
+            raise UserError(f'{self._where}: {cause} leaves no image.')
+        left_out = len(self.data_list) - len(kept)
+        if left_out:
+            text = f'{left_out} of {len(self.data_list)} images left out by {cause}'
+            print_log(f'{self._where}: {text}', logger='current')
         return kept
 
     def get_cat_ids(self, idx: int) -> list[int]:
@@ -203,7 +173,3 @@ def _sticks_out(record: Record) -> bool:
         for box in record.boxes
         if box.corners
     )
-
-
-def _examples(tally: Tally, reason: str) -> str:
-    return ', '.join(tally.examples[reason])
