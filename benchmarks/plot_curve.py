@@ -9,6 +9,7 @@ WORK_DIR. The latest run of a work dir with several is taken.
 
 import argparse
 import json
+import re
 from pathlib import Path
 
 from matplotlib import pyplot as plt
@@ -25,35 +26,20 @@ METRICS = {
 
 
 def read_run(work_dir: Path) -> tuple[list[dict], list[str]]:
-    """Scalars and log lines of a work dir's latest run.
+    """Scalars of a work dir's latest run, and its log's lines of training and validation.
 
-    Returns:
-        One dict per line that was logged, and the log's lines of training and
-        validation without the rest, which holds paths of the machine.
-
-    Raises:
-        FileNotFoundError: If the folder holds no run.
+    The rest of the log holds paths of the machine.
     """
     runs = sorted(work_dir.glob('*/vis_data/scalars.json'))
     if not runs:
         raise FileNotFoundError(f'no run in {work_dir}: there is no */vis_data/scalars.json')
     scalars = [json.loads(line) for line in runs[-1].read_text().splitlines()]
-    logs = sorted(runs[-1].parents[1].glob('*.log'))
-    lines = [
-        line
-        for log in logs
-        for line in log.read_text().splitlines()
-        if 'Epoch(' in line or 'Iter(' in line
-    ]
-    return scalars, lines
+    logs = [log.read_text() for log in sorted(runs[-1].parents[1].glob('*.log'))]
+    return scalars, re.findall(r'^.*(?:Epoch|Iter)\(.*$', '\n'.join(logs), re.MULTILINE)
 
 
 def read_outcome(work_dir: Path) -> dict:
-    """What a run came to, without paths of the machine.
-
-    Raises:
-        FileNotFoundError: If the run did not come to its end.
-    """
+    """What a run came to, without paths of the machine."""
     path = work_dir / SUMMARY_FILE
     if not path.is_file():
         raise FileNotFoundError(f'the run in {work_dir} is not finished: there is no {path.name}')
@@ -98,16 +84,13 @@ def main() -> None:
     name = args.work_dir.name
     (args.out_dir / f'{name}.json').write_text(json.dumps(outcome, indent=1) + '\n')
     (args.out_dir / f'{name}.log').write_text('\n'.join(lines) + '\n')
-    with (args.out_dir / f'{name}.jsonl').open('w') as file:
-        file.writelines(json.dumps(entry) + '\n' for entry in scalars)
+    (args.out_dir / f'{name}.jsonl').write_text('\n'.join(map(json.dumps, scalars)) + '\n')
     plot(scalars, name, args.out_dir / f'{name}.png')
     print(f'kept in {args.out_dir}: {name}.json, .log, .jsonl, .png')
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description='Keep the outcome, the log and the learning curve of a training run.'
-    )
+    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     parser.add_argument('work_dir', type=Path, help='folder of the run, such as work_dirs/NAME')
     parser.add_argument('out_dir', type=Path, help='where the files go')
     parser.add_argument('--note', default='', help='what sets the run apart, such as fewer data')

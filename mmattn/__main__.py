@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 
 from mmattn import __version__
 from mmattn.doctor import run_doctor
@@ -24,26 +25,22 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('-V', '--version', action='version', version=f'mmattn {__version__}')
     commands = parser.add_subparsers(dest='command', title='commands', metavar='COMMAND')
 
-    def add(name: str, text: str, **options: str) -> argparse.ArgumentParser:
+    def add(name: str, run: Callable, text: str) -> argparse.ArgumentParser:
         description = f'{text[0].upper()}{text[1:]}.'
-        return commands.add_parser(name, help=text, description=description, **options)
+        command = commands.add_parser(name, help=text, description=description)
+        command.set_defaults(run=run)
+        return command
 
-    doctor = add('doctor', 'what is installed, and how to mend what does not fit')
-    doctor.set_defaults(run=lambda args: run_doctor())
-
-    attention = add('attention', 'the attentions: what each does, its place, its arguments')
-    attention.add_argument('--write', metavar='FILE', help=argparse.SUPPRESS)
-    attention.set_defaults(run=_attention)
-
-    data = add('data', 'the data sets: where to get them, what of them is here')
+    add('doctor', lambda _: run_doctor(), 'what is installed, and how to mend what does not fit')
+    text = 'the attentions: what each does, its place, its arguments'
+    add('attention', _attention, text).add_argument('--write', help=argparse.SUPPRESS)
+    data = add('data', _data, 'the data sets: where to get them, what of them is here')
     data.add_argument('name', nargs='?', metavar='NAME', help='which one; without it a list')
     data.add_argument('--data-root', metavar='DIR', help='its folder, if not the default one')
-    data.set_defaults(run=_data)
-
-    rows = add(
-        'experiments',
-        "the papers' tables: the figures and the command of each row",
-        epilog='tools/run_table.py runs a whole table, and prints our results beside the figures.',
+    text = "the papers' tables: the figures and the command of each row"
+    rows = add('experiments', _experiments, text)
+    rows.epilog = (
+        'tools/run_table.py runs a whole table, and prints our results beside the figures.'
     )
     rows.add_argument('--table', metavar='NAME', help='only this table, such as scsa-4')
     rows.add_argument('--config', metavar='TEXT', help='only configs whose name contains TEXT')
@@ -51,11 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
         '--attention', metavar='NAME', help="only this attention; 'none' for the plain networks"
     )
     rows.add_argument('--commands', action='store_true', help='only the commands, one a line')
-    rows.set_defaults(run=_experiments)
-
-    version = add('version', 'the version of mmattn')
-    version.set_defaults(run=lambda args: print(f'mmattn {__version__}'))
-
+    add('version', lambda _: print(f'mmattn {__version__}'), 'the version of mmattn')
     # Without a help text it is not listed.
     zoo = commands.add_parser('zoo')
     zoo.add_argument('--measure', action='store_true')

@@ -4,6 +4,8 @@ The same modules come under two sets of distribution names: the maintained
 stack (``onedl-*``) and the original one. mmattn depends on neither by name.
 """
 
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -13,21 +15,13 @@ from packaging.version import Version
 
 @dataclass(frozen=True)
 class StackPart:
-    """A package of the stack.
+    """A package of the stack."""
 
-    Args:
-        module: What Python imports.
-        minimum: The oldest version that mmattn works with.
-        maintained: The distribution in the maintained stack, as pinned by mmattn.
-        original: The same in the original stack.
-        required: Whether ``import mmattn`` fails without it.
-    """
-
-    module: str
-    minimum: str
-    maintained: str
-    original: str
-    required: bool = False
+    module: str  # what Python imports
+    minimum: str  # the oldest version that mmattn works with
+    maintained: str  # the distribution in the maintained stack, with the version of our tests
+    original: str  # the same in the original stack
+    required: bool = False  # whether `import mmattn` fails without it
 
     @property
     def distributions(self) -> tuple[str, str]:
@@ -42,6 +36,7 @@ PARTS = (
     StackPart('mmseg', '1.2.0', 'onedl-mmsegmentation==1.4.2', 'mmsegmentation==1.2.2'),
     StackPart('mmpretrain', '1.1.0', 'onedl-mmpretrain==1.3.6', 'mmpretrain==1.2.0'),
 )
+PART_NAMES = [name for part in PARTS for name in part.distributions]
 
 
 @dataclass(frozen=True)
@@ -52,51 +47,38 @@ class Problem:
     cure: str
 
 
-def installed_version(distribution: str) -> str | None:
-    """The version of an installed distribution, None if it is not installed."""
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None
-
-
-def installed_parts() -> dict[str, str]:
-    """Distribution name -> version of every part of either stack that is installed."""
-    names = [name for part in PARTS for name in part.distributions]
-    return {name: found for name in names if (found := installed_version(name)) is not None}
+def installed(names: Iterable[str]) -> dict[str, str]:
+    """Distribution -> version, of those that are installed."""
+    found = {}
+    for name in names:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def stack_problems() -> list[Problem]:
     """Parts that are missing although required, or too old."""
-    installed = installed_parts()
-    original = any(part.distributions[1] in installed for part in PARTS)
+    versions = installed(PART_NAMES)
+    original = any(part.distributions[1] in versions for part in PARTS)
     problems = []
     for part in PARTS:
-        names = [name for name in part.distributions if name in installed]
-        pinned = part.original if original else part.maintained
-        if not names:
+        names = [name for name in part.distributions if name in versions]
+        if names:
+            newest = max((versions[name] for name in names), key=Version)
+            wrong = Version(newest) < Version(part.minimum)
+            what = f'{part.module} {newest} is too old (installed as {", ".join(names)}; '
+        else:
             # A checkout on the path has no metadata: its version stays unknown.
-            if part.required and find_spec(part.module) is None:
-                what = f'{part.module} is not installed (mmattn needs {part.minimum} or later)'
-                problems.append(Problem(what, install_command(pinned)))
-            continue
-        newest = max((installed[name] for name in names), key=Version)
-        if Version(newest) < Version(part.minimum):
-            what = (
-                f'{part.module} {newest} is too old (installed as {", ".join(names)}; '
-                f'mmattn needs {part.minimum} or later)'
-            )
-            problems.append(Problem(what, install_command(pinned)))
+            wrong = part.required and find_spec(part.module) is None
+            what = f'{part.module} is not installed ('
+        if wrong:
+            cure = install_command(part.original if original else part.maintained)
+            problems.append(Problem(f'{what}mmattn needs {part.minimum} or later)', cure))
     return problems
 
 
 def install_command(requirement: str, options: str = '') -> str:
-    """The shell command that installs one pinned part into the running environment.
-
-    Args:
-        requirement: Such as ``'mmcv==2.1.0'``.
-        options: Further options for pip.
-    """
+    """The shell command that installs one part, such as 'mmcv==2.1.0', with options of pip."""
     arguments = f"{options} '{requirement}'".lstrip()
     if 'mmcv' not in requirement:
         return f'pip install {arguments}'
@@ -112,16 +94,14 @@ def check() -> None:
     """Refuse an environment that mmattn cannot work in.
 
     Raises:
-        ImportError: Naming each package that is missing or too old, the version
-            found and needed, and the command that installs it.
+        ImportError: Naming each package that is missing or too old, with its cure.
     """
     problems = stack_problems()
     if not problems:
         return
-    lines = ['mmattn cannot be imported in this environment:']
-    for problem in problems:
-        lines += [f'  - {problem.what}', f'    {problem.cure}']
-    lines += [
+    lines = [
+        'mmattn cannot be imported in this environment:',
+        *(f'  - {problem.what}\n    {problem.cure}' for problem in problems),
         'In a checkout of mmattn, `uv sync` installs a whole stack that is known to work, in about',
         '8 minutes on two cores: it compiles mmcv. The README lists prebuilt wheels of it.',
         'An environment made by uv takes `uv pip install` for `pip install`.',

@@ -15,32 +15,28 @@ from mmattn.environment import PARTS, check
 
 check()
 
-from mmengine.registry import DATASETS as ROOT_DATASETS  # noqa: E402  (checked first)
-from mmengine.registry import HOOKS as ROOT_HOOKS  # noqa: E402
-from mmengine.registry import METRICS as ROOT_METRICS  # noqa: E402
-from mmengine.registry import MODELS as ROOT_MODELS  # noqa: E402
-from mmengine.registry import Registry  # noqa: E402
+from mmengine import registry as roots  # noqa: E402  (checked first)
 
 
-class LazyRegistry(Registry):
+class LazyRegistry(roots.Registry):
     """A registry that imports its members when they are asked for.
 
     Args:
-        args, options: Those of :class:`Registry`.
-        decorator: The name of the registry in the sources: ``@MODELS.register_module()``
-            above a class makes it a member.
+        name: That of the registry in the sources, where ``@MODELS.register_module()`` above
+            a class makes it a member, and of MMEngine's root registry.
         packages: Packages of mmattn whose modules are looked through.
     """
 
-    def __init__(self, *args, decorator: str, packages: Sequence[str], **options) -> None:
-        super().__init__(*args, **options)
-        self.decorator = decorator
+    def __init__(self, name: str, packages: Sequence[str]) -> None:
+        parent = getattr(roots, name)
+        super().__init__(parent.name, parent=parent, scope='mmattn')
+        self.decorator = f'@{name}'
         self.packages = packages
 
     @cached_property
     def modules(self) -> dict[str, str]:
         """Name of a member -> the module that registers it, imported or not."""
-        pattern = rf'^@{self.decorator}\.register_module\(.*\)\n(?:@.*\n)*class (\w+)'
+        pattern = rf'^{self.decorator}\.register_module\(.*\)\n(?:@.*\n)*class (\w+)'
         root = Path(__file__).parent
         return {
             name: '.'.join(('mmattn', *path.relative_to(root).with_suffix('').parts))
@@ -64,7 +60,7 @@ class LazyRegistry(Registry):
         raise AttributeError(f'module {package!r} has no attribute {name!r}')
 
     def get(self, key: str) -> type | None:
-        """The member of this name, as :meth:`Registry.get`.
+        """The member of this name, as mmengine's own ``get``.
 
         Raises:
             ImportError: If it needs a toolbox that is not installed.
@@ -117,19 +113,7 @@ class LazyRegistry(Registry):
         return self._module_dict
 
 
-MODELS = LazyRegistry(
-    'model',
-    parent=ROOT_MODELS,
-    scope='mmattn',
-    decorator='MODELS',
-    packages=['attention', 'backbones', 'necks'],
-)
-DATASETS = LazyRegistry(
-    'dataset', parent=ROOT_DATASETS, scope='mmattn', decorator='DATASETS', packages=['datasets']
-)
-METRICS = LazyRegistry(
-    'metric', parent=ROOT_METRICS, scope='mmattn', decorator='METRICS', packages=['datasets']
-)
-HOOKS = LazyRegistry(
-    'hook', parent=ROOT_HOOKS, scope='mmattn', decorator='HOOKS', packages=['engine']
-)
+MODELS = LazyRegistry('MODELS', ['attention', 'backbones', 'necks'])
+DATASETS = LazyRegistry('DATASETS', ['datasets'])
+METRICS = LazyRegistry('METRICS', ['datasets'])
+HOOKS = LazyRegistry('HOOKS', ['engine'])

@@ -15,43 +15,33 @@ OPENCV = (
     'opencv-contrib-python',
     'opencv-contrib-python-headless',
 )
+# Names of the maintained stack, of the original one.
+STACKS = tuple(zip(*(part.distributions for part in PARTS), strict=True))
 # Without --no-cache-dir pip hands out the wheel that it built before.
 REBUILD = '--force-reinstall --no-deps --no-cache-dir'
 
 
 @dataclass
 class Findings:
-    """What the doctor found.
+    """What the doctor found."""
 
-    Args:
-        versions: Distribution name -> version of what is installed.
-        torch_wanted: The torch versions that torchvision asks for.
-        failed_imports: Module -> error of what is installed but does not import.
-        ops_error: Why mmcv's compiled operators do not run; None if they do.
-        cuda: One line about CUDA.
-        cuda_available: Whether torch sees a GPU.
-        ops_cuda: The CUDA that mmcv was compiled with, None for a CPU build.
-        compiler: First line of ``gcc --version``, None without gcc.
-    """
-
-    versions: dict[str, str]
-    torch_wanted: SpecifierSet = SpecifierSet()
-    failed_imports: dict[str, str] = field(default_factory=dict)
-    ops_error: str | None = None
+    versions: dict[str, str]  # of the distributions that are installed
+    torch_wanted: SpecifierSet = SpecifierSet()  # by torchvision
+    failed_imports: dict[str, str] = field(default_factory=dict)  # module -> its error
+    ops_error: str | None = None  # why mmcv's compiled operators do not run
     cuda: str = 'unknown, torch does not import'
     cuda_available: bool = False
-    ops_cuda: str | None = None
-    compiler: str | None = None
+    ops_cuda: str | None = None  # what mmcv was compiled with; None for a CPU build
+    compiler: str | None = None  # first line of `gcc --version`
 
-    def stack(self) -> str:
-        """'maintained' or 'original': the one that more parts belong to."""
-        original = [part for part in PARTS if part.distributions[1] in self.versions]
-        maintained = [part for part in PARTS if part.distributions[0] in self.versions]
-        return 'original' if len(original) > len(maintained) else 'maintained'
+    def stacks(self) -> list[list[str]]:
+        """Distributions of the maintained stack, and of the original one."""
+        return [[name for name in stack if name in self.versions] for stack in STACKS]
 
     def pin(self, part: StackPart) -> str:
-        """The version of a part that mmattn is tested with, in the stack found here."""
-        return getattr(part, self.stack())
+        """A part as mmattn is tested with it, in the stack that more parts here belong to."""
+        maintained, original = self.stacks()
+        return part.original if len(original) > len(maintained) else part.maintained
 
 
 def mismatches(findings: Findings) -> list[Problem]:
@@ -59,21 +49,16 @@ def mismatches(findings: Findings) -> list[Problem]:
     return [problem for rule in RULES for problem in rule(findings)]
 
 
-def no_torch(found: Findings) -> Iterator[Problem]:
-    if 'torch' not in found.versions:
+def torch_and_partners(found: Findings) -> Iterator[Problem]:
+    torch, numpy = (found.versions.get(name) for name in ('torch', 'numpy'))
+    if torch is None:
         yield Problem('torch is not installed', 'pip install torch torchvision')
-
-
-def numpy_and_torch(found: Findings) -> Iterator[Problem]:
-    torch, numpy = found.versions.get('torch'), found.versions.get('numpy')
-    if torch and numpy and Version(torch) < Version('2.3') and Version(numpy) >= Version('2'):
+        return
+    if numpy and Version(torch) < Version('2.3') and Version(numpy) >= Version('2'):
         what = f'torch {torch} was compiled against numpy 1, but numpy {numpy} is installed'
         yield Problem(what, "pip install 'numpy<2'")
-
-
-def torchvision_and_torch(found: Findings) -> Iterator[Problem]:
-    torch, wanted = found.versions.get('torch'), found.torch_wanted
-    if torch and not wanted.contains(torch, prereleases=True):
+    wanted = found.torch_wanted
+    if not wanted.contains(torch, prereleases=True):
         torchvision = found.versions['torchvision']
         yield Problem(
             f'torchvision {torchvision} needs torch{wanted}, but torch {torch} is installed',
@@ -91,12 +76,9 @@ def two_opencvs(found: Findings) -> Iterator[Problem]:
 
 
 def two_stacks(found: Findings) -> Iterator[Problem]:
-    maintained, original = (
-        [part.distributions[i] for part in PARTS if part.distributions[i] in found.versions]
-        for i in (0, 1)
-    )
+    maintained, original = found.stacks()
     if maintained and original:
-        strays = maintained if found.stack() == 'original' else original
+        strays = maintained if len(original) > len(maintained) else original
         missing = [part for part in PARTS if set(part.distributions) & set(strays)]
         reinstall = ' && '.join(install_command(found.pin(part), REBUILD) for part in missing)
         yield Problem(
@@ -106,15 +88,12 @@ def two_stacks(found: Findings) -> Iterator[Problem]:
         )
 
 
-def setuptools_of_original(found: Findings) -> Iterator[Problem]:
+def undeclared_by_original(found: Findings) -> Iterator[Problem]:
     setuptools = found.versions.get('setuptools')
     if 'mmengine' in found.versions and (not setuptools or Version(setuptools) >= Version('81')):
         which = f'setuptools {setuptools}' if setuptools else 'no setuptools'
         what = f'the original stack imports pkg_resources, which {which} does not bring'
         yield Problem(what, "pip install 'setuptools<81'")
-
-
-def undeclared_of_original(found: Findings) -> Iterator[Problem]:
     missing = [name for name in ('ftfy', 'regex') if name not in found.versions]
     if 'mmsegmentation' in found.versions and missing:
         what = f'mmsegmentation imports {" and ".join(missing)} without asking for it'
@@ -152,13 +131,10 @@ def operators(found: Findings) -> Iterator[Problem]:
 
 
 RULES = (
-    no_torch,
-    numpy_and_torch,
-    torchvision_and_torch,
+    torch_and_partners,
     two_opencvs,
     two_stacks,
-    setuptools_of_original,
-    undeclared_of_original,
+    undeclared_by_original,
     broken_imports,
     operators,
 )

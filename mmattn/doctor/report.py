@@ -17,39 +17,36 @@ from rich.console import Console
 from rich.table import Table
 
 from mmattn.doctor.mismatches import OPENCV, Findings, mismatches
-from mmattn.environment import PARTS, installed_parts, installed_version, stack_problems
+from mmattn.environment import PART_NAMES, PARTS, installed, stack_problems
 
-OTHERS = ('torch', 'torchvision', 'numpy', *OPENCV, 'mmcv-lite', 'setuptools', 'ftfy', 'regex')
+# What the table shows before the parts of the stack.
+SHOWN = ('torch', 'torchvision', 'numpy', 'setuptools')
+OTHERS = ('mmattn', *SHOWN, *OPENCV, 'mmcv-lite', 'ftfy', 'regex')
 
 
 def run_doctor() -> int:
     """Print the report; returns 0 for a healthy environment and 1 for one with problems."""
-    console = Console()
     findings = examine()
-    console.print(_version_table(findings))
+    Console().print(_version_table(findings))
+    # The rest uncut and unwrapped, so that a cure can be copied.
     if 'onedl-mmsegmentation' in findings.versions:
-        console.print(
-            'Note: `mmseg::` in _base_ works on the original stack only; '
-            'name the base files by their paths.'
-        )
+        note = '`mmseg::` in _base_ works on the original stack only'
+        print(f'Note: {note}; name the base files by their paths.')
     problems = stack_problems() + mismatches(findings)
     for number, problem in enumerate(problems, 1):
-        # Uncut and unwrapped, so that the cure can be copied.
-        console.print(f'\n{number}. {problem.what}', markup=False, soft_wrap=True, highlight=False)
-        console.print(f'   cure: {problem.cure}', markup=False, soft_wrap=True, highlight=False)
-    console.print(f'\n{len(problems)} problem(s) found' if problems else 'No problem found')
+        print(f'\n{number}. {problem.what}\n   cure: {problem.cure}')
+    print(f'\n{len(problems)} problem(s) found' if problems else 'No problem found')
     return 1 if problems else 0
 
 
 def examine() -> Findings:
     """Look at the running environment; imports torch and the OpenMMLab packages."""
-    versions = installed_parts()
-    versions |= {name: v for name in OTHERS if (v := installed_version(name)) is not None}
+    versions = installed([*PART_NAMES, *OTHERS])
     findings = Findings(versions=versions, compiler=_compiler())
     if 'torchvision' in versions:
-        needs = [Requirement(line) for line in requires('torchvision') or []]
-        for need in (need for need in needs if need.name == 'torch'):
-            findings.torch_wanted = need.specifier
+        for need in map(Requirement, requires('torchvision') or []):
+            if need.name == 'torch':
+                findings.torch_wanted = need.specifier
 
     modules = [name for name in ('numpy', 'torch', 'torchvision') if name in versions]
     modules += ['cv2'] if any(name in versions for name in OPENCV) else []
@@ -72,7 +69,7 @@ def examine() -> Findings:
 def _compiler() -> str | None:
     if shutil.which('gcc') is None:
         return None
-    done = subprocess.run(['gcc', '--version'], capture_output=True, text=True, check=False)
+    done = subprocess.run(['gcc', '--version'], capture_output=True, text=True)
     return next(iter((done.stdout or done.stderr).splitlines()), 'gcc')
 
 
@@ -111,22 +108,16 @@ def _version_table(findings: Findings) -> Table:
     table.add_column('found', overflow='fold')
     versions = findings.versions
     table.add_row('python', f'{platform.python_version()} on {platform.platform()}')
-    table.add_row('mmattn', installed_version('mmattn') or 'not installed (used from a checkout)')
-    for name in ('torch', 'torchvision', 'numpy', 'setuptools'):
+    table.add_row('mmattn', versions.get('mmattn', 'not installed (used from a checkout)'))
+    for name in SHOWN:
         table.add_row(name, versions.get(name, 'not installed'))
-    table.add_row('opencv', _named(versions, OPENCV))
-    for part in PARTS:
-        table.add_row(part.module, _named(versions, part.distributions))
+    for module, names in [('opencv', OPENCV), *((p.module, p.distributions) for p in PARTS)]:
+        found = [f'{name} {versions[name]}' for name in names if name in versions]
+        table.add_row(module, ', '.join(found) or 'not installed')
     table.add_row('mmcv operators', _operators(findings))
     table.add_row('CUDA', findings.cuda)
     table.add_row('gcc', findings.compiler or 'not found (only needed to compile mmcv)')
     return table
-
-
-def _named(versions: dict[str, str], names: tuple[str, ...]) -> str:
-    return ', '.join(f'{name} {versions[name]}' for name in names if name in versions) or (
-        'not installed'
-    )
 
 
 def _operators(findings: Findings) -> str:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS as ROOT_MODELS
@@ -21,11 +22,7 @@ class Level(AttentionBlock, nn.Module):
     default_positions = dict.fromkeys(('inner', 'before_norm', 'outer'), 'after_neck')
 
     def __init__(
-        self,
-        channels: int,
-        attention: Sequence[AttentionCfg],
-        level: int,
-        norm_cfg: dict | None,
+        self, channels: int, attention: Sequence[AttentionCfg], level: int, norm_cfg: dict | None
     ) -> None:
         super().__init__()
         self.add_slots({'after_neck': channels}, attention, stage=level, norm_cfg=norm_cfg)
@@ -85,31 +82,33 @@ class AttentionNeck(BaseModule):
         self, in_channels: int | Sequence[int] | None, num_levels: int | None
     ) -> tuple[int, ...]:
         """Channels of each level, from the inner neck and the arguments."""
-        name = type(self.neck).__name__
-        known = getattr(self.neck, 'out_channels', None)
-        if known is not None and in_channels is not None and in_channels != known:
-            raise InvalidValue(
-                f'AttentionNeck: in_channels={in_channels!r}, but {name} has out_channels={known!r}'
-            )
-        channels = known if in_channels is None else in_channels
+        channels = self._agreed('in_channels', in_channels, 'out_channels')
+        levels = self._agreed('num_levels', num_levels, 'num_outs')
         if channels is None:
+            name = type(self.neck).__name__
             where = 'without an inner neck' if self.neck is None else f'{name} has no out_channels'
             raise InvalidValue(f'AttentionNeck: {where}: give in_channels (and num_levels)')
-        if not isinstance(channels, int):
-            channels = tuple(channels)
-            if num_levels is not None and num_levels != len(channels):
-                raise InvalidValue(
-                    f'AttentionNeck: num_levels={num_levels}, but there are channels for '
-                    f'{len(channels)} levels: {channels}'
-                )
-            return channels
-        outs = getattr(self.neck, 'num_outs', None)
-        if outs is not None and num_levels is not None and num_levels != outs:
-            raise InvalidValue(f'AttentionNeck: num_levels={num_levels}, but {name} has {outs}')
-        levels = outs if num_levels is None else num_levels
-        if levels is None:
-            raise InvalidValue('AttentionNeck: give num_levels, the number of feature maps')
-        return (channels,) * levels
+        if isinstance(channels, int):
+            if levels is None:
+                raise InvalidValue('AttentionNeck: give num_levels, the number of feature maps')
+            return (channels,) * levels
+        channels = tuple(channels)
+        if num_levels not in (None, len(channels)):
+            raise InvalidValue(
+                f'AttentionNeck: num_levels={num_levels}, but there are channels for '
+                f'{len(channels)} levels: {channels}'
+            )
+        return channels
+
+    def _agreed(self, argument: str, value: Any, attribute: str) -> Any:
+        """An argument, or what the inner neck says of itself; refused if they differ."""
+        known = getattr(self.neck, attribute, None)
+        if value is not None and known is not None and value != known:
+            name = type(self.neck).__name__
+            raise InvalidValue(
+                f'AttentionNeck: {argument}={value!r}, but {name} has {attribute}={known!r}'
+            )
+        return known if value is None else value
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         outs = inputs if self.neck is None else self.neck(inputs)

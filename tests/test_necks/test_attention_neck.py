@@ -83,7 +83,7 @@ def test_in_a_list_of_necks_it_takes_channels_and_levels():
     ('options', 'message'),
     [
         (dict(neck=FPN, in_channels=64), 'in_channels=64, but FPN has out_channels=128'),
-        (dict(neck=FPN, num_levels=5), 'num_levels=5, but FPN has 3'),
+        (dict(neck=FPN, num_levels=5), 'num_levels=5, but FPN has num_outs=3'),
         ({}, 'without an inner neck: give in_channels'),
         (dict(in_channels=64), 'give num_levels'),
         (dict(in_channels=[64, 64], num_levels=3), 'num_levels=3, but there are channels for 2'),
