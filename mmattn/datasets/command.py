@@ -10,38 +10,10 @@ from rich.markup import escape
 from mmattn.datasets.boxes import CLIPPED
 from mmattn.datasets.coco_json import read_classes, write_json
 from mmattn.datasets.contact_sheet import draw_contact_sheet
-from mmattn.datasets.converters import Converter
 from mmattn.datasets.folders import members
 from mmattn.datasets.report import other_classes, summary_table
 from mmattn.utils.errors import InvalidArgument, UserError
 from mmattn.utils.files import refuse_existing
-
-
-def open_converter(name: str, root: str, options: Mapping[str, str]) -> Converter:
-    """The converter of a data set, over a folder.
-
-    Args:
-        name: Of the data set.
-        root: Its folder.
-        options: Arguments of that converter besides ``root``.
-
-    Raises:
-        InvalidArgument: If it does not take one of the options.
-        UserError: If the folder does not hold what it reads.
-    """
-    converter = members('converter')[name]
-    taken = list(inspect.signature(converter).parameters)[1:]
-    for option in options:
-        if option not in taken:
-            raise InvalidArgument(
-                f'{_flag(option)}: the converter of {name} takes no such option; it takes '
-                f'{", ".join(map(_flag, taken)) or "none of its own"}.'
-            )
-    return converter(root, **options)
-
-
-def _flag(option: str) -> str:
-    return '--' + option.replace('_', '-')
 
 
 def convert_data_set(name: str, args: Namespace, options: Mapping[str, str]) -> None:
@@ -54,12 +26,21 @@ def convert_data_set(name: str, args: Namespace, options: Mapping[str, str]) -> 
         options: Arguments of this converter alone.
 
     Raises:
-        UserError: For anything the user can mend.
+        InvalidArgument: If the converter does not take one of the options.
+        UserError: For anything else that the user can mend.
     """
+    kind = members('converter')[name]
+    taken = list(map(_flag, list(inspect.signature(kind).parameters)[1:]))
+    for flag in map(_flag, options):
+        if flag not in taken:
+            raise InvalidArgument(
+                f'{flag}: the converter of {name} takes no such option; it takes '
+                f'{", ".join(taken) or "none of its own"}.'
+            )
     out_dir = args.out_dir or args.root / 'coco'
     try:
         classes = read_classes(args.classes)
-        converter = open_converter(name, args.root, options)
+        converter = kind(args.root, **options)
         splits = converter.choose_splits(args.splits)
         outputs = {split: out_dir / f'{split}.json' for split in splits}
         sheets = {split: out_dir / f'{split}_check.png' for split in splits if args.check}
@@ -81,3 +62,7 @@ def convert_data_set(name: str, args: Namespace, options: Mapping[str, str]) -> 
         console.print(f'note: {escape(note)}')
     for path in [*outputs.values(), *sheets.values()]:
         console.print(f'written: {escape(str(path))}', soft_wrap=True)
+
+
+def _flag(option: str) -> str:
+    return '--' + option.replace('_', '-')

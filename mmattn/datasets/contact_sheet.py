@@ -18,7 +18,7 @@ CROWD_COLOUR = '#999999'
 def draw_contact_sheet(
     coco: dict[str, Any], root: Path, path: Path, num: int = 12, first: Sequence[str] = ()
 ) -> list[str]:
-    """Draw a COCO dict's boxes over a selection of its images.
+    """Draw a COCO dict's boxes over a selection of its images; grey boxes are crowds.
 
     Args:
         coco: With images, annotations and categories.
@@ -28,7 +28,7 @@ def draw_contact_sheet(
         first: Stems of images to show before others, such as those with clipped boxes.
 
     Returns:
-        File names of the images shown. Grey boxes are crowds.
+        File names of the images shown.
     """
     images = _select(coco['images'], num, first)
     names = {category['id']: category['name'] for category in coco['categories']}
@@ -71,14 +71,12 @@ def _tile(image: dict, annotations: list[dict], names: dict[int, str], root: Pat
     for annotation in annotations:
         x, y, width, height = (value * scale for value in annotation['bbox'])
         category = annotation['category_id']
-        colour = CROWD_COLOUR if annotation['iscrowd'] else _colour(category)
+        colour = COLOURS[(category - 1) % len(COLOURS)]
+        if annotation['iscrowd']:
+            colour = CROWD_COLOUR
         draw.rectangle((x, y, x + width, y + height), outline=colour, width=2)
         draw.text((x + 3, y + 1), _drawable(names[category]), fill=colour)
     return tile
-
-
-def _colour(category: int) -> str:
-    return COLOURS[(category - 1) % len(COLOURS)]
 
 
 def _drawable(text: str) -> str:

@@ -37,23 +37,16 @@ class DemoSplit:
 
 @dataclass(frozen=True)
 class DemoFormat:
-    """An on-disk format that can be generated.
+    """An on-disk format that can be generated."""
 
-    Args:
-        task: 'detection', 'segmentation' or 'classification'.
-        readers: Names of the dataset classes that read it; their subclasses do too.
-        write: Called with the dataset, built but not loaded, whose paths say where the files
-            belong, and the :class:`DemoSplit` to write.
-        adapt: Called with the dataset, its config, which it edits, and the number of generated
-            categories, where the config must change to read generated files; returns notes.
-        size: Width and height of the images where the format fixes them.
-    """
-
-    task: str
-    readers: tuple[str, ...]
+    task: str  # 'detection', 'segmentation' or 'classification'
+    readers: tuple[str, ...]  # names of the dataset classes that read it; their subclasses do too
+    # Takes the dataset, built but not loaded, whose paths say where the files belong.
     write: Callable[[Any, DemoSplit], None]
+    # Where the config must change to read generated files: takes the dataset, its config, which
+    # it edits, and the number of generated categories; returns notes.
     adapt: Callable[[Any, dict, int], list[str]] | None = None
-    size: tuple[int, int] | None = None
+    size: tuple[int, int] | None = None  # width and height where the format fixes them
 
 
 def supported_datasets() -> list[str]:

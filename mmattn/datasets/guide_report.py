@@ -1,20 +1,21 @@
 """Printing what is known of a data set, and what of it lies in a folder."""
 
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from mmattn.datasets.guides import Guide, guides
 
 
-def print_data_sets(console: Console | None = None) -> int:
+def print_data_sets() -> int:
     """List the data sets; returns 0."""
-    console = console or Console()
-    table = Table(title='Data sets of the shipped configs', title_justify='left')
-    for column in ('name', 'what', 'download', 'default folder', 'there'):
-        table.add_column(column, overflow='fold')
+    console = Console()
+    names = ('name', 'what', 'download', 'default folder', 'there')
+    columns = [Column(name, overflow='fold') for name in names]
+    table = Table(*columns, title='Data sets of the shipped configs', title_justify='left')
     for each in guides().values():
         there = 'yes' if Path(each.root).is_dir() else ''
         table.add_row(each.name, escape(each.title), escape(each.size), each.root, there)
@@ -23,38 +24,27 @@ def print_data_sets(console: Console | None = None) -> int:
     return 0
 
 
-def print_data_set(
-    guide: Guide, data_root: str | None = None, console: Console | None = None
-) -> int:
-    """Print where a data set comes from and count what is there.
-
-    Args:
-        guide: That of the data set.
-        data_root: Its folder; the default of the shipped configs unless told.
-        console: Where to print.
+def print_data_set(guide: Guide, data_root: str | None = None) -> int:
+    """Print where a data set comes from, and count what is in its folder (default: its root).
 
     Returns:
         0 if everything that the shipped configs need is there, else 1.
     """
-    console = console or Console()
+    console = Console()
     root = Path(data_root or guide.root).expanduser()
     # Uncut and unwrapped, so that addresses and commands can be copied.
-    console.print(guide.layout, markup=False, soft_wrap=True, highlight=False)
-    console.print(f'  download: {guide.size}', markup=False, highlight=False)
+    show = partial(console.print, markup=False, soft_wrap=True, highlight=False)
+    show(guide.layout)
+    show(f'  download: {guide.size}')
     if not root.is_dir():
-        console.print(
+        show(
             f'\nDATA_ROOT {root} is not there (looked for in {root.absolute()}); --data-root DIR '
-            'names another folder, here and in tools/train.py.',
-            markup=False,
-            soft_wrap=True,
-            highlight=False,
+            'names another folder, here and in tools/train.py.'
         )
         return 1
-    table = Table(title=f'\nDATA_ROOT = {escape(str(root))}', title_justify='left')
-    table.add_column('what')
-    table.add_column('expected', justify='right')
-    table.add_column('found', justify='right')
-    table.add_column('')
+    numbers = (Column(name, justify='right') for name in ('expected', 'found'))
+    title = f'\nDATA_ROOT = {escape(str(root))}'
+    table = Table('what', *numbers, '', title=title, title_justify='left')
     complete = True
     for part in guide.contents:
         found = part.count(root)

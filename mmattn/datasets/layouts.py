@@ -41,21 +41,15 @@ def as_many_as_names(dataset: dict, reader: type) -> range | None:
 
 @dataclass(frozen=True)
 class Layout:
-    """The files that dataset classes read.
+    """The files that dataset classes read; the functions take a config (and its class)."""
 
-    Args:
-        readers: Names of the classes; their subclasses count too.
-        unlike: Names of subclasses that read other files.
-        paths: Yields (path, 'file' or 'folder') of what the config of a data set needs.
-        check: Called with the config and the class; raises UserError for files that cannot be
-            read or do not fit the class names, and yields notes.
-        numbers: Called likewise; the values of num_classes that fit, None if that is not known.
-    """
-
-    readers: tuple[str, ...]
-    unlike: tuple[str, ...] = ()
+    readers: tuple[str, ...]  # names of the classes; their subclasses count too
+    unlike: tuple[str, ...] = ()  # names of subclasses that read other files
+    # Yields (path, 'file' or 'folder') of what is needed.
     paths: Callable[[dict], Iterator[tuple[str, str]]] = usual_paths
+    # Raises UserError for files that cannot be read or do not fit the class names; yields notes.
     check: Callable[[dict, type], Iterable[str]] = lambda dataset, reader: ()
+    # The values of num_classes that fit, None if that is not known.
     numbers: Callable[[dict, type], range | None] = as_many_as_names
 
 
@@ -103,8 +97,7 @@ def describe_unknown(missing: Sequence[str], known: Iterable[str]) -> str:
     known = sorted(known)
     hints = [f'{near} for {name}' for name in missing if (near := similar(name, known))]
     text = f'Did you mean {", ".join(hints)}? ' if hints else ''
-    more = f' and {len(known) - SHOWN} more' if len(known) > SHOWN else ''
-    return f'{text}There is {", ".join(known[:SHOWN]) or "none"}{more}.'
+    return f'{text}There is {listed(known) or "none"}.'
 
 
 def similar(name: str, known: Iterable[str]) -> str | None:

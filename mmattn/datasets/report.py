@@ -1,5 +1,6 @@
 """What a conversion read, kept and dropped, as a table."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from rich.markup import escape
@@ -29,14 +30,13 @@ def summary_table(tallies: Mapping[str, Tally], classes: Sequence[str], title: s
     for name in classes:
         table.add_row(f'  {escape(name)}', *(f'{t.boxes[name]:,}' for t in groups), '')
     row('of these ignored (iscrowd)', [t.crowd for t in groups])
-    for heading, attribute in (
-        ('images dropped', 'dropped_images'),
-        ('boxes dropped', 'dropped_boxes'),
-        ('other', 'remarks'),
+    for heading, counters in (
+        ('images dropped', [t.dropped_images for t in groups]),
+        ('boxes dropped', [t.dropped_boxes for t in groups]),
+        ('', [t.remarks for t in groups]),
     ):
-        counters = [getattr(t, attribute) for t in groups]
         table.add_section()
-        if attribute != 'remarks':
+        if heading:
             row(heading, [counter.total() for counter in counters], 'bold')
         for reason in sorted({key for counter in counters for key in +counter}):
             row(reason, [counter[reason] for counter in counters])
@@ -45,5 +45,4 @@ def summary_table(tallies: Mapping[str, Tally], classes: Sequence[str], title: s
 
 def other_classes(tallies: Mapping[str, Tally]) -> dict[str, int]:
     """Boxes of the classes that were not asked for, over all splits, most first."""
-    total = sum((tally.other_classes for tally in tallies.values()), start=type(Tally().boxes)())
-    return dict(total.most_common())
+    return dict(sum((tally.other_classes for tally in tallies.values()), Counter()).most_common())

@@ -45,21 +45,13 @@ class Scene:
 
 @dataclass(frozen=True)
 class SceneStyle:
-    """What a task's pictures look like.
-
-    Args:
-        categories: How many categories occur.
-        stuff: The first so many categories fill the background; the others are objects.
-        count: Least and greatest number of objects.
-        extent: Least and greatest size of an object, as a part of the image's short side.
-        centred: Whether the objects keep to the middle of the image.
-    """
+    """What a task's pictures look like; pairs are the least and the greatest."""
 
     categories: int
-    stuff: int = 0
-    count: tuple[int, int] = (1, 4)
-    extent: tuple[float, float] = (0.25, 0.5)
-    centred: bool = False
+    stuff: int = 0  # the first so many categories fill the background; the others are objects
+    count: tuple[int, int] = (1, 4)  # number of objects
+    extent: tuple[float, float] = (0.25, 0.5)  # of an object, as a part of the image's short side
+    centred: bool = False  # whether the objects keep to the middle of the image
 
 
 def _regular(points: int, inner: float = 1.0) -> np.ndarray:
@@ -99,21 +91,15 @@ def scene_rng(seed: int, key: str, index: int) -> np.random.Generator:
 
 
 def draw_scene(
-    rng: np.random.Generator,
-    size: tuple[int, int],
-    style: SceneStyle,
-    category: int | None = None,
+    rng: np.random.Generator, size: tuple[int, int], style: SceneStyle, category: int | None = None
 ) -> Scene:
-    """Draw one scene.
+    """Draw one scene with at least one object; objects overlap at most slightly.
 
     Args:
         rng: The only source of randomness.
         size: Width and height in pixels.
         style: The task's look.
         category: The category of every object; None draws one for each.
-
-    Returns:
-        A Scene with at least one object; objects overlap at most slightly.
     """
     width, height = size
     if style.categories > DISTINCT_CATEGORIES:

@@ -2,7 +2,6 @@
 
 import os.path as osp
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from mmengine.config import Config
@@ -12,16 +11,6 @@ from mmattn.datasets.layouts import paths_of
 from mmattn.engine.class_check import check_classes
 from mmattn.utils.errors import UserError
 from mmattn.utils.walk import iter_datasets, type_name
-
-
-@dataclass(frozen=True)
-class Missing:
-    """A path that a config needs and that is not there."""
-
-    path: str
-    expected: str
-    wanted_by: str
-    dataset: str
 
 
 def check_data(cfg: Config, loaders: Sequence[str] = ('train', 'val')) -> list[str]:
@@ -35,12 +24,11 @@ def check_data(cfg: Config, loaders: Sequence[str] = ('train', 'val')) -> list[s
         Notes on what is odd about the data.
 
     Raises:
-        UserError: Names every missing path, what was expected there, the layout
-            of the data set and where to get it, ``--data-root`` and ``--demo``;
-            or the annotation file that cannot be read; or class names and numbers
-            that do not fit, see :func:`check_classes`.
+        UserError: Names every missing path, what was expected there, the layout of the data set
+            and where to get it, ``--data-root`` and ``--demo``; or what :func:`check_classes`
+            refuses.
     """
-    missing: list[Missing] = []
+    wanted: list[tuple[str, str, str, str]] = []
     local: list[dict] = []
     for loader in loaders:
         dataloader = cfg.get(f'{loader}_dataloader')
@@ -49,11 +37,21 @@ def check_data(cfg: Config, loaders: Sequence[str] = ('train', 'val')) -> list[s
         datasets = list(iter_datasets(dataloader.get('dataset')))
         for dataset in filter(_is_local, datasets):
             local.append(dataset)
-            missing += _missing_of_dataset(dataset, f'{loader}_dataloader')
+            kind = type_name(dataset)
+            paths = paths_of(dataset, kind)
+            wanted += [(*path, f'{loader}_dataloader', kind) for path in paths]
         kind = type_name(datasets[0]) if datasets else ''
-        missing += _missing_of_evaluator(cfg.get(f'{loader}_evaluator'), loader, kind)
+        paths = _paths_of_evaluator(cfg.get(f'{loader}_evaluator'))
+        wanted += [(*path, f'{loader}_evaluator', kind) for path in paths]
+    missing: dict[tuple[str, str], list[str]] = {}
+    kinds = []
+    for path, expected, user, kind in wanted:
+        problem = _problem(path, expected)
+        if problem:
+            missing.setdefault((path, problem), []).append(user)
+            kinds.append(kind)
     if missing:
-        raise UserError(_message(missing))
+        raise UserError(_message(missing, kinds))
     return check_classes(cfg, local)
 
 
@@ -64,12 +62,13 @@ def _is_local(dataset: dict) -> bool:
     return not any('://' in path for path, _ in paths_of(dataset, type_name(dataset)))
 
 
-def _missing_of_dataset(dataset: dict, wanted_by: str) -> Iterator[Missing]:
-    kind = type_name(dataset)
-    for path, expected in paths_of(dataset, kind):
-        problem = _problem(path, expected)
-        if problem:
-            yield Missing(path, problem, wanted_by, kind)
+def _paths_of_evaluator(evaluator: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(evaluator, dict):
+        evaluator = evaluator.get('metrics') or [evaluator]
+    for metric in evaluator or []:
+        for key, expected in (('ann_file', 'file'), ('seg_prefix', 'folder')):
+            if isinstance(metric, dict) and metric.get(key):
+                yield metric[key], expected
 
 
 def _problem(path: str, expected: str) -> str | None:
@@ -83,29 +82,14 @@ def _problem(path: str, expected: str) -> str | None:
     return None
 
 
-def _missing_of_evaluator(evaluator: Any, loader: str, dataset: str) -> Iterator[Missing]:
-    if isinstance(evaluator, dict):
-        evaluator = evaluator.get('metrics') or [evaluator]
-    for metric in evaluator or []:
-        for key, expected in (('ann_file', 'file'), ('seg_prefix', 'folder')):
-            path = metric.get(key) if isinstance(metric, dict) else None
-            problem = _problem(path, expected) if path else None
-            if problem:
-                yield Missing(path, problem, f'{loader}_evaluator', dataset)
-
-
-def _message(missing: list[Missing]) -> str:
+def _message(missing: dict[tuple[str, str], list[str]], kinds: list[str]) -> str:
+    """The message for (path, problem) -> who wants it, and the dataset classes that read them."""
     lines = ['data that the config needs is missing:']
-    grouped: dict[tuple[str, str], list[str]] = {}
-    for item in missing:
-        users = grouped.setdefault((item.path, item.expected), [])
-        if item.wanted_by not in users:
-            users.append(item.wanted_by)
-    for (path, expected), users in grouped.items():
-        lines.append(f'  {path}  ({expected}; {", ".join(users)})')
+    for (path, problem), users in missing.items():
+        lines.append(f'  {path}  ({problem}; {", ".join(dict.fromkeys(users))})')
         if not osp.isabs(path):
             lines[-1] += f'  looked for in {osp.abspath(path)}'
-    guides = list(dict.fromkeys(filter(None, (guide_of_reader(m.dataset) for m in missing))))
+    guides = list(dict.fromkeys(filter(None, map(guide_of_reader, kinds))))
     if guides:
         lines.append('The usual layout, and where the data comes from:')
     for guide in guides:

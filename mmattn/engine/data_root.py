@@ -17,25 +17,20 @@ PATH_KEYS = ('ann_file', 'data_prefix', 'seg_prefix', 'proposal_file')
 def set_data_root(cfg: Config, data_root: str) -> None:
     """Re-root every data path of a config, in place.
 
-    All paths below the config's own data root (in loaders, nested dataset
-    wrappers, evaluators, test-time augmentation) move below ``data_root``,
-    whether they are joined or not. If the config has several roots, their
-    common parent is what ``data_root`` replaces.
-
-    Args:
-        cfg: Config to change.
-        data_root: Existing folder laid out as the config's own data root.
+    All paths below the config's own data root (in loaders, nested dataset wrappers, evaluators,
+    test-time augmentation) move below ``data_root``, a folder laid out like it, whether they are
+    joined or not. If the config has several roots, it replaces their common parent.
 
     Raises:
-        UserError: If the folder does not exist, or the config has no data
-            root, or several without a common parent.
+        UserError: If the folder does not exist, or the config has no data root, or several
+            without a common parent.
     """
     new = Path(data_root).expanduser()
     if not new.is_dir():
         what = 'is a file, not a folder' if new.exists() else 'does not exist'
         raise UserError(f'--data-root {data_root!r} {what}.')
     new_root = osp.abspath(new)
-    datasets = [node for _, node in _holders(cfg, ('dataloader', 'dataset'))]
+    datasets = list(_holders(cfg, ('dataloader', 'dataset')))
     roots = {_normal(root) for root in _find_roots(datasets)}
     roots = {root for root in roots if not any(_below(root, other) for other in roots - {root})}
     if not roots:
@@ -45,29 +40,25 @@ def set_data_root(cfg: Config, data_root: str) -> None:
         )
     old_root = roots.pop() if len(roots) == 1 else _common_parent(roots, data_root)
 
-    relative_files = {
-        node['ann_file']
-        for node in datasets
-        if isinstance(node.get('ann_file'), str) and node['ann_file']
-    }
+    files = [node.get('ann_file') for node in datasets]
+    relative_files = {file for file in files if _is_local(file) and not osp.isabs(file)}
     for key, value in list(cfg._cfg_dict.items()):
         if key in ('model', 'work_dir', 'load_from', 'init_cfg', 'filename'):
             continue
         cfg._cfg_dict[key] = _map_strings(value, lambda text: _reroot(text, old_root, new_root))
-    for _, node in _holders(cfg, ('evaluator',)):
+    for node in _holders(cfg, ('evaluator',)):
         _reroot_foreign(node, relative_files, new_root)
     # A root that is '.' or a dataset without one: joined paths have been moved above.
-    for _, node in _holders(cfg, ('dataloader', 'dataset')):
+    for node in _holders(cfg, ('dataloader', 'dataset')):
         if isinstance(node.get('data_root'), str) and _normal(node['data_root']) == old_root:
             node['data_root'] = new_root
 
 
-def _holders(cfg: Config, endings: tuple[str, ...]) -> Iterator[tuple[str, dict]]:
-    """Yield (top-level key, dict inside it) for the keys with one of the endings."""
+def _holders(cfg: Config, endings: tuple[str, ...]) -> Iterator[dict]:
+    """Yield the dicts inside the top-level keys with one of the endings."""
     for key, value in cfg._cfg_dict.items():
         if key.endswith(endings):
-            for node in iter_dicts(value):
-                yield key, node
+            yield from iter_dicts(value)
 
 
 def _find_roots(datasets: list[dict]) -> set[str]:
@@ -156,6 +147,6 @@ def _reroot_foreign(node: dict, relative_files: set[str], new_root: str) -> None
     if not _is_local(text) or _below(_normal(text), new_root):
         return
     for file in relative_files:
-        if not osp.isabs(file) and ('/' + _normal(text)).endswith('/' + _normal(file)):
+        if ('/' + _normal(text)).endswith('/' + _normal(file)):
             node['ann_file'] = osp.join(new_root, file)
             return

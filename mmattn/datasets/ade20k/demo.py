@@ -27,9 +27,7 @@ def write(dataset: Any, demo: DemoSplit) -> None:
         pixels = values[scene.labels]
         if dataset.reduce_zero_label:
             edge = UNLABELLED_MARGIN
-            inner = pixels[edge:-edge, edge:-edge].copy()
-            pixels = np.zeros_like(pixels)
-            pixels[edge:-edge, edge:-edge] = inner
+            pixels = np.pad(pixels[edge:-edge, edge:-edge], edge)
         Image.fromarray(pixels).save(maps / (names[-1] + dataset.seg_map_suffix))
     if dataset.ann_file:
         Path(dataset.ann_file).write_text('\n'.join(names) + '\n')
@@ -39,11 +37,8 @@ def _stored_values(dataset: Any, categories: int) -> np.ndarray:
     """The pixel value of each category: undoes what the dataset does to values on loading."""
     stored = list(range(len(class_names(dataset))))
     if dataset.label_map:
-        stored = [
-            old
-            for old, new in sorted(dataset.label_map.items(), key=lambda pair: pair[1])
-            if new != dataset.ignore_index
-        ]
+        learnt = (old for old, new in dataset.label_map.items() if new != dataset.ignore_index)
+        stored = sorted(learnt, key=dataset.label_map.get)
     return np.array(stored[:categories], np.uint8) + np.uint8(bool(dataset.reduce_zero_label))
 
 

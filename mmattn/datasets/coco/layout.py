@@ -14,19 +14,13 @@ from mmattn.utils.errors import UserError
 # Larger files are looked at, not parsed: the data set is going to, and that takes seconds.
 LARGE = 64 * 2**20
 END = 2**20
-NUMBER = (int, float)
+ID, NUMBER = (int, str), (int, float)
 # What mmdet reads of each entry.
-FIELDS = {
-    'images': {'id': (int, str), 'file_name': str, 'width': NUMBER, 'height': NUMBER},
-    'annotations': {
-        'id': (int, str),
-        'image_id': (int, str),
-        'category_id': (int, str),
-        'bbox': list,
-        'area': NUMBER,
-    },
-    'categories': {'id': (int, str), 'name': str},
-}
+FIELDS = dict(
+    images=dict(id=ID, file_name=str, width=NUMBER, height=NUMBER),
+    annotations=dict(id=ID, image_id=ID, category_id=ID, bbox=list, area=NUMBER),
+    categories=dict(id=ID, name=str),
+)
 
 
 def check(dataset: dict, reader: type) -> Iterator[str]:
@@ -54,12 +48,9 @@ def check(dataset: dict, reader: type) -> Iterator[str]:
 
 @lru_cache
 def read_categories(path: Path, modified: float, training: bool) -> dict[str, bool]:
-    """Names of the categories -> whether there are annotations of them.
+    """Names of the categories -> whether there are annotations of them, which training needs.
 
-    Args:
-        path: The file.
-        modified: When it was; a changed file is read again.
-        training: Whether annotations are needed.
+    A file modified at another time is read again.
 
     Raises:
         UserError: If it is not such a file; names it.
@@ -95,11 +86,9 @@ def _look_into(path: Path) -> list[dict] | None:
     if not b''.join(ends[1].split()).endswith(b'}]}'):
         return None
     for end in ends:
-        _, _, after = end.rpartition(b'"categories"')
+        after = end.rpartition(b'"categories"')[2].decode(errors='ignore').lstrip(' :\r\n\t')
         try:
-            found, _ = json.JSONDecoder().raw_decode(
-                after.decode(errors='ignore').lstrip(' :\r\n\t')
-            )
+            found, _ = json.JSONDecoder().raw_decode(after)
         except ValueError:
             continue
         if isinstance(found, list) and all(isinstance(c, dict) and 'name' in c for c in found):

@@ -1,11 +1,10 @@
 """Reading VisDrone-DET: one text file an image, eight comma-separated columns.
 
-``left,top,width,height,score,category,truncation,occlusion`` in pixels, as the
-toolkit (github.com/VisDrone/VisDrone2018-DET-toolkit) documents them. Category
-0 is an ignored region, 11 'others', which the benchmark does not evaluate
-either. A score of 0 means 'ignored in the evaluation': on categories 0 and 11
-always, elsewhere in no official file; should it occur, the object is converted
-as a crowd, which is neither missed nor false.
+``left,top,width,height,score,category,truncation,occlusion`` in pixels, as the toolkit
+(github.com/VisDrone/VisDrone2018-DET-toolkit) documents them. Category 0 is an ignored region, 11
+'others', which the benchmark does not evaluate either. A score of 0 means 'ignored in the
+evaluation': on categories 0 and 11 always, elsewhere in no official file; should it occur, the
+object is converted as a crowd, which is neither missed nor false.
 """
 
 from collections.abc import Sequence

@@ -1,17 +1,15 @@
 """VisDrone-DET's evaluation on COCO's evaluator.
 
-"The Vision Meets Drone Object Detection in Image Challenge Results" (ICCV
-Workshops 2019) and its toolkit, github.com/VisDrone/VisDrone2018-DET-toolkit
-(utils/dropObjectsInIgr.m, calcAccuracy.m). From there: objects and detections at
-least half inside the union of an image's ignored regions are dropped first; the
-500 best detections of an image count, over all classes together, and AR@k takes
-the k best, over all classes together.
+"The Vision Meets Drone Object Detection in Image Challenge Results" (ICCV Workshops 2019) and its
+toolkit, github.com/VisDrone/VisDrone2018-DET-toolkit (utils/dropObjectsInIgr.m, calcAccuracy.m).
+From there: objects and detections at least half inside the union of an image's ignored regions
+are dropped first; the 500 best detections of an image count, and AR@k takes the k best, over all
+classes together.
 
-Deviations: AP is COCO's (101 points, unweighted mean over the classes that occur),
-so that it equals COCO's where there are no ignored regions (and, since COCO's stops
-there, at most 100 detections of a class in an image); the toolkit interpolates at
-every point and counts a class once for each image that shows it. Boxes are not rounded
-to whole pixels.
+Deviations: AP is COCO's (101 points, unweighted mean over the classes that occur), so that it
+equals COCO's where there are no ignored regions (and, since COCO's stops there, at most 100
+detections of a class in an image); the toolkit interpolates at every point and counts a class
+once for each image that shows it. Boxes are not rounded to whole pixels.
 """
 
 import contextlib
@@ -25,6 +23,7 @@ from mmdet.datasets.api_wrappers import COCO, COCOeval
 from mmdet.evaluation import CocoMetric
 from mmengine.logging import MMLogger
 
+from mmattn.datasets.boxes import Corners, corners_of
 from mmattn.datasets.visdrone.converter import IGNORED_REGION
 from mmattn.datasets.visdrone.ignored_regions import INSIDE, coverage
 from mmattn.registry import METRICS
@@ -112,7 +111,15 @@ class VisDroneMetric(CocoMetric):
                 metrics[f'{name}_precision'] = _mean(best['precision'][:, :, index, 0, 0])
         return metrics
 
-    def _regions(self) -> dict[Any, list[list[float]]]:
+    def _annotations(self, categories: Sequence[int]) -> dict[Any, list[dict]]:
+        """Image id -> its annotations of these categories."""
+        groups = defaultdict(list)
+        for annotation in self._coco_api.dataset.get('annotations', []):
+            if annotation['category_id'] in categories:
+                groups[annotation['image_id']].append(annotation)
+        return groups
+
+    def _regions(self) -> dict[Any, list[Corners]]:
         """Image id -> corners of its ignored regions."""
         ids = self._coco_api.get_cat_ids(cat_names=[IGNORED_REGION])
         if not ids:
@@ -120,21 +127,15 @@ class VisDroneMetric(CocoMetric):
                 f'VisDroneMetric: the annotations have no category {IGNORED_REGION!r}, so this '
                 'is plain COCO AP. tools/dataset_converters/visdrone_to_coco.py writes them.'
             )
-        regions = defaultdict(list)
-        for annotation in self._coco_api.dataset.get('annotations', []):
-            if annotation['category_id'] in ids:
-                regions[annotation['image_id']].append(_corners(annotation['bbox']))
-        return regions
+        groups = self._annotations(ids)
+        return {key: [corners_of(each['bbox']) for each in groups[key]] for key in groups}
 
-    def _truth(self, regions: dict[Any, list]) -> COCO:
+    def _truth(self, regions: dict[Any, list[Corners]]) -> COCO:
         """The annotated objects outside of ignored regions."""
-        objects = defaultdict(list)
-        for annotation in self._coco_api.dataset.get('annotations', []):
-            if annotation['category_id'] in self.cat_ids:
-                objects[annotation['image_id']].append(annotation)
+        objects = self._annotations(self.cat_ids)
         kept = []
-        for image_id, group in objects.items():
-            inside = coverage([_corners(each['bbox']) for each in group], regions[image_id])
+        for key, group in objects.items():
+            inside = coverage([corners_of(each['bbox']) for each in group], regions.get(key, []))
             kept += [each for each, part in zip(group, inside, strict=True) if part < INSIDE]
         total = sum(map(len, objects.values()))
         _log_dropped('objects', total - len(kept), total)
@@ -150,19 +151,15 @@ class VisDroneMetric(CocoMetric):
         for prediction in predictions:
             boxes = np.asarray(prediction['bboxes'], float).reshape(-1, 4)
             total += len(boxes)
-            kept = coverage(boxes, regions[prediction['img_id']]) < INSIDE
+            key = prediction['img_id']
+            kept = coverage(boxes, regions.get(key, [])) < INSIDE
             order = np.argsort(-prediction['scores'], kind='stable')
-            found.append(
-                [
-                    dict(
-                        image_id=prediction['img_id'],
-                        category_id=self.cat_ids[prediction['labels'][index]],
-                        bbox=self.xyxy2xywh(boxes[index]),
-                        score=float(prediction['scores'][index]),
-                    )
-                    for index in order[kept[order]]
-                ]
-            )
+            best = []
+            for index in order[kept[order]]:
+                category = self.cat_ids[prediction['labels'][index]]
+                bbox, score = self.xyxy2xywh(boxes[index]), float(prediction['scores'][index])
+                best.append(dict(image_id=key, category_id=category, bbox=bbox, score=score))
+            found.append(best)
         _log_dropped('detections', total - sum(map(len, found)), total)
         return found
 
@@ -189,11 +186,6 @@ class VisDroneMetric(CocoMetric):
             evaluation.evaluate()
             evaluation.accumulate()
         return evaluation.eval
-
-
-def _corners(bbox: Sequence[float]) -> list[float]:
-    x, y, width, height = bbox
-    return [x, y, x + width, y + height]
 
 
 def _mean(values: np.ndarray) -> float:
