@@ -4,10 +4,10 @@ import io
 import json
 import pickle
 import re
-import types
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
@@ -18,48 +18,33 @@ from torch import Tensor
 
 from mmattn.utils.errors import UserError
 
-# Keys under which training scripts put the weights; the last two only if there is no other.
-WRAPPERS = (
-    'state_dict',
-    'model_state_dict',
-    'model_state',
-    'model',
-    'net',
-    'network',
-    'state_dict_ema',
-    'model_ema',
-)
+# Keys under which training scripts put the weights; averages only if there is no other.
+WRAPPERS = ['state_dict', 'model_state_dict', 'model_state', 'model', 'net', 'network']
+WRAPPERS += ['state_dict_ema', 'model_ema']
 # Put in front of every key by DataParallel and by torch.compile.
 PREFIXES = ('module.', '_orig_mod.')
 
 # What a state_dict needs. A pickle may name any function to be called while it is read.
+REBUILD = ('_rebuild_tensor', '_rebuild_tensor_v2', '_rebuild_tensor_v3', '_rebuild_parameter')
 SAFE = {
     'collections': ('OrderedDict', 'defaultdict'),
     'torch': ('Size', 'device'),
     'torch.storage': ('UntypedStorage',),
-    'torch._utils': (
-        '_rebuild_tensor',
-        '_rebuild_tensor_v2',
-        '_rebuild_tensor_v3',
-        '_rebuild_parameter',
-    ),
+    'torch._utils': REBUILD,
     '_codecs': ('encode',),
     'builtins': ('set', 'frozenset', 'complex', 'bytearray', 'slice', 'range'),
     '__builtin__': ('set', 'frozenset', 'complex', 'bytearray', 'slice', 'xrange'),
 }
-FIRST_BYTES = (
-    (b'<', 'is a web page, not a checkpoint; the download went wrong'),
-    (b'version https://git-lfs', 'is a Git LFS pointer; fetch the file itself with git lfs pull'),
-    (b'\x1f\x8b', 'is gzip-compressed; unpack it first'),
-    (b'BZh', 'is bzip2-compressed; unpack it first'),
-    (b'\x89HDF', 'is an HDF5 file (Keras?), not a PyTorch checkpoint'),
-)
+FIRST_BYTES = {
+    b'<': 'is a web page, not a checkpoint; the download went wrong',
+    b'version https://git-lfs': 'is a Git LFS pointer; fetch the file itself with git lfs pull',
+    b'\x1f\x8b': 'is gzip-compressed; unpack it first',
+    b'BZh': 'is bzip2-compressed; unpack it first',
+    b'\x89HDF': 'is an HDF5 file (Keras?), not a PyTorch checkpoint',
+}
 # First bytes of a zip archive, as torch.save and TorchScript write them.
 ZIP = b'PK\x03\x04'
-TORCHSCRIPT = (
-    'it is a TorchScript program, whose code would have to run; save model.state_dict() with the '
-    'code it came from'
-)
+SAVE_STATE = 'whose code would have to run; save model.state_dict() with the code it came from'
 # Under which safetensors' metadata holds ours. One key only: their order in the file is random.
 META = 'mmattn_meta'
 
@@ -67,49 +52,34 @@ META = 'mmattn_meta'
 class Foreign:
     """Stands for an object of a class that is not needed, and so is not loaded."""
 
-    def __new__(cls, *args: Any, **options: Any) -> 'Foreign':
-        return super().__new__(cls)
-
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def _ignore(self, *args: Any, **options: Any) -> None:
         pass
 
-    def _ignore(self, *args: Any) -> None:
-        pass
-
-    __setstate__ = __setitem__ = append = extend = add = _ignore
+    __init__ = __setstate__ = __setitem__ = append = extend = add = _ignore
 
 
 class Weights(NamedTuple):
-    """The weights in a checkpoint.
+    """The weights in a checkpoint, and what was unwrapped to find them."""
 
-    Attributes:
-        tensors: Key -> tensor, without the prefixes of DataParallel and torch.compile.
-        meta: The checkpoint's ``meta``, {} without one.
-        notes: What was unwrapped, for the user.
-    """
-
-    tensors: dict[str, Tensor]
+    tensors: dict[str, Tensor]  # without the prefixes of DataParallel and torch.compile
     meta: dict[str, Any]
     notes: list[str]
 
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        if name in SAFE.get(module, ()) or (module == 'torch' and _is_dtype(name)):
+        is_dtype = module == 'torch' and isinstance(getattr(torch, name, None), torch.dtype)
+        if is_dtype or name in SAFE.get(module, ()):
             return super().find_class(module, name)
         return type(name, (Foreign,), {'__module__': module})
 
 
-def _is_dtype(name: str) -> bool:
-    return isinstance(getattr(torch, name, None), torch.dtype)
-
-
-def _load(file: Any, **options: Any) -> Any:
-    return _Unpickler(file, **options).load()
-
-
 # What torch.load asks of a pickle module.
-_pickle = types.SimpleNamespace(__name__='mmattn', Unpickler=_Unpickler, load=_load)
+_pickle = SimpleNamespace(
+    __name__='mmattn',
+    Unpickler=_Unpickler,
+    load=lambda file, **options: _Unpickler(file, **options).load(),
+)
 
 
 def read_checkpoint(path: str | Path) -> Any:
@@ -123,30 +93,60 @@ def read_checkpoint(path: str | Path) -> Any:
     Raises:
         UserError: If the file is missing, damaged or no checkpoint.
     """
-    path = Path(path)
-    if not path.is_file():
-        if re.match(r'\w\w+:/', str(path)):
-            raise UserError(f'{path} is a URL; download it first and give the file.')
-        check_checkpoint(str(path), 'the checkpoint')
+    if re.match(r'\w\w+:/', str(path)):
+        raise UserError(f'{path} is a URL; download it first and give the file.')
+    file = require_file(path, 'the checkpoint')
+    try:
+        return _read(file)
+    except UserError as error:
+        message = f'{path} is no PyTorch checkpoint, or a damaged one: it {error}.'
+        raise UserError(message) from error
+
+
+def broken(path: Path) -> str | None:
+    """Say why a checkpoint file cannot be read ('it is empty'), or None if it can."""
+    try:
+        _read(path, archives=False)
+    except UserError as error:
+        return f'it {error}'
+    return None
+
+
+def _read(path: Path, archives: bool = True) -> Any:
+    """What is in a file; of an archive, if that is not wanted, only the checksums are read.
+
+    A truncated archive has no directory at its end, a damaged one a wrong checksum; torch reads
+    damaged tensors without a word.
+
+    Raises:
+        UserError: Saying what "it" is.
+    """
     with open(path, 'rb') as file:
         head = file.read(512)
-    for start, what in FIRST_BYTES:
+    if not head:
+        raise UserError('is empty')
+    for start, what in FIRST_BYTES.items():
         if head.lstrip().startswith(start):
-            raise UserError(f'{path} {what}.')
+            raise UserError(what)
     try:
         if head[8:9] == b'{':
             return _read_safetensors(path)
-        # A zip archive's checksums come first: torch reads damaged tensors without a word.
-        problem = broken(path) if head.startswith(ZIP) or not head else None
-        if problem is None:
-            return _torch_load(path)
+        if head.startswith(ZIP):
+            # The reader of torch.load, which hands TorchScript to torch.jit.load: a crafted
+            # archive may look different to zipfile.
+            if 'constants.pkl' in torch._C.PyTorchFileReader(str(path)).get_all_records():
+                raise UserError(f'is a TorchScript program, {SAVE_STATE}')
+            with zipfile.ZipFile(path) as archive:
+                bad = archive.testzip()
+            if bad is not None:
+                raise UserError(f'has a damaged part, {bad}')
+            if not archives:
+                return None
+        return torch.load(path, map_location='cpu', pickle_module=_pickle, weights_only=False)
+    except UserError:
+        raise
     except Exception as error:  # a damaged pickle can raise anything
-        problem = _first_line(error)
-    raise UserError(f'{path} is no PyTorch checkpoint, or a damaged one ({problem}).')
-
-
-def _torch_load(path: Path) -> Any:
-    return torch.load(path, map_location='cpu', pickle_module=_pickle, weights_only=False)
+        raise UserError(f'is truncated or not a checkpoint: {_first_line(error)}') from error
 
 
 def _first_line(error: Exception) -> str:
@@ -181,8 +181,11 @@ def unwrap(data: Any, path: str | Path) -> Weights:
     notes = []
     meta = data.get('meta') if isinstance(data, Mapping) else None
     while True:
+        if isinstance(data, Foreign):
+            kind = f'{type(data).__module__}.{type(data).__name__}'
+            raise UserError(f'{path} holds a whole pickled model or object ({kind}), {SAVE_STATE}.')
         if not isinstance(data, Mapping):
-            raise UserError(f'{path} holds {_describe(data)} instead of a state_dict.')
+            raise UserError(f'{path} holds a {type(data).__name__} instead of a state_dict.')
         wrapper = next((name for name in WRAPPERS if name in data), None)
         if wrapper is None or isinstance(data[wrapper], Tensor):
             break
@@ -218,16 +221,6 @@ def _averages(data: Mapping, taken: str) -> list[str]:
     return [f'averaged weights (EMA) are under {name!r} and are not taken' for name in names]
 
 
-def _describe(data: Any) -> str:
-    if isinstance(data, Foreign):
-        kind = type(data)
-        return (
-            f'a whole pickled model or object ({kind.__module__}.{kind.__name__}), whose '
-            f'code would have to run; save model.state_dict() with the code it came from'
-        )
-    return f'a {type(data).__name__}'
-
-
 def plain(node: Any) -> Any:
     """Without objects whose classes were not loaded."""
     if isinstance(node, Mapping):
@@ -259,42 +252,21 @@ def to_safetensors(checkpoint: dict[str, Any]) -> bytes:
         ) from error
 
 
-def broken(path: Path) -> str | None:
-    """Say why a checkpoint file cannot be read, or None if it can.
-
-    Checks an archive's checksums rather than building tensors: a truncated
-    file has no directory at its end, a damaged one a wrong checksum.
-    """
-    with open(path, 'rb') as file:
-        head = file.read(9)
-    if not head:
-        return 'it is empty'
-    try:
-        if head.startswith(ZIP):
-            # The reader of torch.load, which hands TorchScript to torch.jit.load: a crafted
-            # archive may look different to zipfile.
-            if 'constants.pkl' in torch._C.PyTorchFileReader(str(path)).get_all_records():
-                return TORCHSCRIPT
-            with zipfile.ZipFile(path) as archive:
-                bad = archive.testzip()
-            return None if bad is None else f'its part {bad} is damaged'
-        read = _read_safetensors if head[8:] == b'{' else _torch_load
-        read(path)
-    except Exception as error:  # of many kinds
-        return f'truncated or not a checkpoint: {_first_line(error)}'
-    return None
-
-
 def check_checkpoint(path: str, option: str) -> None:
     """Raise a :class:`UserError` unless ``path`` is a readable checkpoint (URLs pass)."""
     if '://' in path:
         return
+    problem = broken(require_file(path, option))
+    if problem:
+        raise UserError(f'{option} {path!r} cannot be read: {problem}.')
+
+
+def require_file(path: str | Path, option: str) -> Path:
+    """The path of a file; if there is none, a :class:`UserError` that names those beside it."""
     file = Path(path).expanduser()
     if not file.is_file():
         what = 'is a folder' if file.is_dir() else 'does not exist'
-        near = sorted(file.parent.glob('*.pth')) if file.parent.is_dir() else []
+        near = sorted(file.parent.glob('*.pth'))
         hint = f' In {file.parent}: {", ".join(p.name for p in near)}.' if near else ''
-        raise UserError(f'{option} {path!r} {what}.{hint}')
-    problem = broken(file)
-    if problem:
-        raise UserError(f'{option} {path!r} cannot be read: {problem}.')
+        raise UserError(f'{option} {str(path)!r} {what}.{hint}')
+    return file
