@@ -24,18 +24,14 @@ aten = torch.ops.aten
 
 def _norm(plain: int, weight: int) -> Callable[..., int]:
     """Operations per element of a norm, one more with a weight, which is argument ``weight``."""
-
-    def formula(*args: Any, out_shape: Any = None, **kwargs: Any) -> int:
-        return prod(args[0]) * (plain + (args[weight] is not None))
-
-    return formula
+    return lambda *args, **kwargs: prod(args[0]) * (plain + (args[weight] is not None))
 
 
 def _per_output(factor: int) -> Callable[..., int]:
-    return lambda *args, out_shape=None, **kwargs: factor * prod(out_shape)
+    return lambda *args, out_shape, **kwargs: factor * prod(out_shape)
 
 
-def _per_input(*args: Any, out_shape: Any = None, **kwargs: Any) -> int:
+def _per_input(*args: Any, **kwargs: Any) -> int:
     return max(prod(x) for x in args if isinstance(x, Size))
 
 
@@ -86,17 +82,16 @@ class Operations:
 class _FusedAttention(TorchFunctionMode):
     """Counts softmax(q k^T) v as one: each device takes it apart in another way."""
 
-    def __init__(self, counter: FlopCounterMode) -> None:
+    def __init__(self, counter: FlopCounterMode, left_out: Counter) -> None:
         super().__init__()
-        self.counter = counter
-        self.products = 0
+        self.counter, self.left_out = counter, left_out
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         if func is not F.scaled_dot_product_attention:
             return func(*args, **(kwargs or {}))
         query, key, value = args[:3]  # (..., L, E), (..., S, E), (..., S, V)
         rows = prod(query.shape[:-1])
-        self.products += rows * key.shape[-2] * (query.shape[-1] + value.shape[-1])
+        self.left_out[ATTENTION] += rows * key.shape[-2] * (query.shape[-1] + value.shape[-1])
         counts = self.counter.flop_counts['Global']
         before = dict(counts)
         out = func(*args, **(kwargs or {}))
@@ -109,11 +104,9 @@ class _FusedAttention(TorchFunctionMode):
 def count(module: torch.nn.Module, *inputs: Any) -> tuple[Any, Operations]:
     """Run a module; returns its output and what it took."""
     counter = FlopCounterMode(display=False, custom_mapping=MAPPING)
-    with counter, _FusedAttention(counter) as fused:
-        out = module(*inputs)
     operations = Operations()
-    if fused.products:
-        operations.left_out[ATTENTION] = fused.products
+    with counter, _FusedAttention(counter, operations.left_out):
+        out = module(*inputs)
     for operator, number in counter.get_flop_counts().get('Global', {}).items():
         if operator in LEFT_OUT:
             operations.left_out[operator.__name__.rstrip('_')] += number

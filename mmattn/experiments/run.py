@@ -21,11 +21,7 @@ from mmattn.utils.errors import Interrupted, UserError
 
 
 def tools_dir() -> Path:
-    """Folder of train.py: inside the wheel or beside the checkout.
-
-    Raises:
-        UserError: If there is none.
-    """
+    """Folder of train.py: inside the wheel or beside the checkout."""
     configs = shipped_configs_dir()
     if configs is None or not (configs.parent / 'tools' / 'train.py').is_file():
         raise UserError('tools/train.py is not beside mmattn: install mmattn from a wheel again.')
@@ -89,14 +85,7 @@ def train_command(run: Experiment, how: How) -> list[str]:
 
 
 def run_all(runs: Sequence[Experiment], how: How) -> list[str]:
-    """Run what is not finished, one after the other.
-
-    Returns:
-        Names of the runs that failed; the others go on.
-
-    Raises:
-        Interrupted: After Ctrl-C in a run; the same command continues.
-    """
+    """Run what is not finished, one after the other; the names of the runs that failed."""
     failed = []
     for number, run in enumerate(runs, 1):
         where = f'[{number}/{len(runs)}] {run.table} {run.run_name}'
@@ -130,9 +119,6 @@ def submit_array(
         words: The command that does run ``--row $SLURM_ARRAY_TASK_ID``.
         sbatch_args: Resources, such as ``--partition=gpu --gres=gpu:1``.
         demo: Whether the runs are demos.
-
-    Raises:
-        UserError: If there is nothing to run, or no sbatch.
     """
     open_runs = [i for i, run in enumerate(runs) if result_of(run, demo) is None]
     if not open_runs:

@@ -9,12 +9,7 @@ from mmattn.utils.errors import UserError
 
 
 def refuse_existing(paths: Path | Iterable[Path], force: bool) -> None:
-    """Raise UserError, before any work, if one of the outputs is there already.
-
-    Args:
-        paths: What is going to be written.
-        force: Whether to overwrite.
-    """
+    """Raise UserError, before any work, if an output is a folder, or is there without ``force``."""
     paths = [paths] if isinstance(paths, Path) else list(paths)
     for path in (path for path in paths if path.is_dir()):
         raise UserError(f'{path} is a folder; give the name of a file.')
@@ -24,11 +19,7 @@ def refuse_existing(paths: Path | Iterable[Path], force: bool) -> None:
 
 
 def write_whole(path: str | Path, content: bytes | str) -> None:
-    """Write all of a file or nothing, flushed to the disk, with its folder made.
-
-    Args:
-        path: The file to write.
-        content: Text is encoded as UTF-8.
+    """Write all of a file (text as UTF-8) or nothing, flushed to the disk, with its folder made.
 
     Raises:
         UserError: If it cannot be written.

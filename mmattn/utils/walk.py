@@ -15,11 +15,7 @@ def iter_dicts(node: Any) -> Iterator[dict]:
 
 
 def iter_datasets(node: Any) -> Iterator[dict]:
-    """Yield the data sets that read files, below wrappers such as RepeatDataset.
-
-    Args:
-        node: The config of a data set, or a list of such.
-    """
+    """Yield the configs of data sets that read files, below wrappers such as RepeatDataset."""
     if isinstance(node, (list, tuple)):
         for child in node:
             yield from iter_datasets(child)

@@ -7,9 +7,6 @@ names are relative to ROOT.
 The same as to_coco.py exdark.
 """
 
-import sys
-
 from to_coco import main
 
-if __name__ == '__main__':
-    sys.exit(main('exdark', __doc__))
+main('exdark', __doc__)

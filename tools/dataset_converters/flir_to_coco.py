@@ -8,9 +8,6 @@ ROOT.
 The same as to_coco.py flir.
 """
 
-import sys
-
 from to_coco import main
 
-if __name__ == '__main__':
-    sys.exit(main('flir', __doc__))
+main('flir', __doc__)

@@ -61,11 +61,11 @@ def convert(args: argparse.Namespace) -> None:
     convert_data_set(args.name, args, options)
 
 
-def main(name: str | None = None, description: str = __doc__) -> int:
-    """Convert; return the exit status."""
+def main(name: str | None = None, description: str = __doc__) -> None:
+    """Convert, and leave with the exit status."""
     # The engine's imports take longer than most conversions.
-    return exit_status(convert, parse_args(name, description), engine=False)
+    sys.exit(exit_status(convert, parse_args(name, description), engine=False))
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

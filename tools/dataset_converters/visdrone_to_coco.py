@@ -9,9 +9,6 @@ tools pass them over. Objects of the category 'others' are left out and counted.
 The same as to_coco.py visdrone.
 """
 
-import sys
-
 from to_coco import main
 
-if __name__ == '__main__':
-    sys.exit(main('visdrone', __doc__))
+main('visdrone', __doc__)

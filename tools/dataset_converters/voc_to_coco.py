@@ -9,9 +9,6 @@ whose splits are joined.
 The same as to_coco.py voc.
 """
 
-import sys
-
 from to_coco import main
 
-if __name__ == '__main__':
-    sys.exit(main('voc', __doc__))
+main('voc', __doc__)
