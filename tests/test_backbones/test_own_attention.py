@@ -1,5 +1,6 @@
 """An attention in a user's own file works wherever those of mmattn do."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -196,3 +197,19 @@ def test_a_new_file_in_the_package_is_all_it_takes(project_root, tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     assert 'Multiplies by a number' in done.stdout
     assert '## NewOne' in (tmp_path / 'docs' / 'attention.md').read_text()
+
+
+def test_the_readmes_recipe(own, project_root):
+    readme = project_root / 'README.md'
+    if not readme.is_file():
+        pytest.skip('reads the README of a checkout, and this is none')
+    blocks = re.findall(r'```python\n(.*?)```', readme.read_text(encoding='utf-8'), re.DOTALL)
+    (recipe,) = [block for block in blocks if 'class Mine' in block]
+    (own / 'mine.py').write_text(recipe)
+    from mine import Mine
+
+    for check in CHECKS:
+        if check.__name__ not in ('check_compile', 'check_export', 'check_onnx'):
+            check(Mine)
+    model = backbones.ResNet(18, attention=dict(type='Mine', reduction=2))
+    assert model.layer1[0].attn_after_conv2.mlp[0].out_features == 32
