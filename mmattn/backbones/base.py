@@ -1,5 +1,6 @@
 """What every mmattn backbone shares: defaults, freezing, train mode, names of weights."""
 
+import copy
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
@@ -13,7 +14,7 @@ from mmattn.attention import Attention
 from mmattn.backbones.loading import Shapes, adopt_checkpoint
 from mmattn.utils.errors import InvalidArgument, InvalidValue
 
-DEFAULT_INIT = [
+CONV_INIT = [
     dict(type='Kaiming', layer=['Conv2d']),
     dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
 ]
@@ -32,24 +33,8 @@ def active_toolbox() -> str:
     return 'mmseg' if name == 'mmseg' else 'mmpretrain'
 
 
-def init_config(
-    init_cfg: dict | list[dict] | None,
-    pretrained: str | None,
-    default: list[dict] | None,
-) -> dict | list[dict] | None:
-    """The ``init_cfg`` of a backbone that also takes the old ``pretrained``.
-
-    Args:
-        init_cfg: MMEngine's initialisation config.
-        pretrained: Path of a checkpoint (old way to write ``init_cfg``).
-        default: What applies without both.
-
-    Raises:
-        TypeError: If ``pretrained`` is not a path.
-        ValueError: If both are given.
-    """
-    if pretrained is None:
-        return default if init_cfg is None else init_cfg
+def _pretrained_init(pretrained: str, init_cfg: dict | list[dict] | None) -> dict:
+    """The ``init_cfg`` that the old argument ``pretrained`` stands for."""
     if init_cfg is not None:
         raise InvalidValue(
             f'init_cfg and pretrained={pretrained!r} cannot be given together; use init_cfg'
@@ -58,7 +43,7 @@ def init_config(
         raise InvalidArgument(f'pretrained must be a path or None, got {pretrained!r}')
     warnings.warn(
         "pretrained is deprecated; use init_cfg=dict(type='Pretrained', checkpoint=...)",
-        stacklevel=3,
+        stacklevel=4,
     )
     return dict(type='Pretrained', checkpoint=pretrained)
 
@@ -91,27 +76,58 @@ def check_per_stage(num_stages: int, **options: Sequence | None) -> None:
 class AttentionBackbone(BaseModule):
     """Base class of the backbones.
 
-    Subclasses set ``frozen_stages``, ``norm_eval`` and ``freeze_attention``
-    and implement :meth:`frozen_modules`. Frozen stages and ``norm_eval`` apply
-    to stock layers; attention inside of them keeps training, since a stock
-    config (``frozen_stages=1, norm_eval=True``) would otherwise freeze random
-    attention for ever. ``freeze_attention=True`` freezes it as well.
+    What it takes, all of them take; what the backbones' own documentation leaves out is
+    the stock class's of the same name or :class:`ResNet`'s.
+
+    Frozen stages and ``norm_eval`` apply to stock layers; attention inside of them keeps
+    training, since a stock config (``frozen_stages=1, norm_eval=True``) would otherwise
+    freeze random attention for ever.
+
+    Subclasses set ``frozen_stages`` and ``norm_eval``, check ``attention`` and ``plugins``
+    by ``slots.parse_slots``, and call :meth:`freeze` when they are built.
+
+    Args:
+        args: Those of the next base: a stock backbone, or BaseModule.
+        freeze_attention: Let ``frozen_stages`` and ``norm_eval`` apply to attention too.
+        pretrained: Path of a checkpoint (old way to write ``init_cfg``).
+        options: As ``args``; ``init_cfg``, MMEngine's initialisation config, among them.
+
+    Raises:
+        TypeError: If an argument is unknown, or ``pretrained`` no path.
+        ValueError: If both ``pretrained`` and ``init_cfg`` are given.
     """
 
     frozen_stages: int
     norm_eval: bool
-    freeze_attention: bool
+    # What ``init_cfg=None`` stands for.
+    default_init: ClassVar[list[dict] | None] = None
     # Of each stage, how often its features are halved after the first quarter.
     levels: ClassVar[Sequence[int]] = range(9)
+    # Names of what is frozen with the stem, and with a stage (its number, from 1, put in).
+    stem_names: Sequence[str] = ('conv1',)
+    stage_names: Sequence[str] = ('layer{}',)
 
-    def __init__(self, *args, **options) -> None:
-        """The arguments are those of the next base: a stock backbone, or BaseModule."""
+    def __init__(
+        self,
+        *args,
+        freeze_attention: bool = False,
+        pretrained: str | None = None,
+        **options,
+    ) -> None:
+        if pretrained is not None:
+            options['init_cfg'] = _pretrained_init(pretrained, options.get('init_cfg'))
         super().__init__(*args, **options)
+        if self.init_cfg is None:
+            self.init_cfg = copy.deepcopy(self.default_init)
+        self.freeze_attention = freeze_attention
         self._register_load_state_dict_pre_hook(adopt_checkpoint, with_module=True)
 
     def frozen_modules(self) -> Iterator[nn.Module]:
         """The stem and the stages that ``frozen_stages`` freezes."""
-        raise NotImplementedError
+        if self.frozen_stages >= 0:
+            yield from (getattr(self, name) for name in self.stem_names)
+        for stage in range(1, self.frozen_stages + 1):
+            yield from (getattr(self, name.format(stage)) for name in self.stage_names)
 
     @classmethod
     def own_names(cls, shapes: Shapes) -> Mapping[str, str | None]:

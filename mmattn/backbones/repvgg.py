@@ -9,28 +9,21 @@ Deviations from the stock class: the SE layers of D2se stay when the network is
 deployed (the stock one drops them), and a network with SyncBN deploys too.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import torch.utils.checkpoint as cp
 from mmpretrain.models.backbones.repvgg import RepVGG as StockRepVGG
 from mmpretrain.models.backbones.repvgg import RepVGGBlock as StockBlock
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmattn.backbones.base import (
-    DEFAULT_INIT,
-    AttentionBackbone,
-    check_per_stage,
-    check_stage_numbers,
-    init_config,
-)
+from mmattn.backbones.base import CONV_INIT, AttentionBackbone, check_per_stage, check_stage_numbers
 from mmattn.backbones.loading import Shapes, blocks_by_stage
-from mmattn.backbones.slots import AttentionBlock, parse_attention, parse_plugins
+from mmattn.backbones.slots import AttentionBlock, parse_slots
 from mmattn.registry import MODELS
 from mmattn.utils.errors import InvalidValue, UnknownName, UserError
 
-BATCH_NORM, RELU = dict(type='BN'), dict(type='ReLU')
+BATCH_NORM = dict(type='BN')
 ARCH_KEYS = ('num_blocks', 'width_factor', 'group_layer_map', 'se_cfg')
 
 
@@ -59,9 +52,7 @@ class RepVGGBlock(AttentionBlock, StockBlock):
                 out = self.se_layer(out)
             return self.run_slots('before_act', out)
 
-        if self.with_cp and x.requires_grad:
-            return self.act(cp.checkpoint(inner, x, use_reentrant=False))
-        return self.act(inner(x))
+        return self.act(self.recomputed(inner, x))
 
     def switch_to_deploy(self) -> None:
         """Fuse the branches into one convolution; attention stays as it is.
@@ -94,28 +85,15 @@ class RepVGG(AttentionBackbone, StockRepVGG):
             'B3', 'B3g2', 'B3g4', 'D2se', 'yolox-pai-small', or a dict with
             ``num_blocks``, ``width_factor``, ``group_layer_map``, ``se_cfg`` and
             optionally ``stem_channels``.
-        in_channels: Channels of the image.
-        base_channels: Channels of the first stage at width factor 1.
-        out_indices: Stages whose outputs are returned.
-        strides: Stride of each stage.
-        dilations: Dilation of each stage.
-        frozen_stages: The stem (0) and the stages 1 to 4 up to it are frozen; -1
-            freezes nothing. Attention keeps training.
-        conv_cfg: Config of the convolutions.
-        norm_cfg: Config of the norm layers.
-        act_cfg: Config of the activations.
-        with_cp: Recompute blocks in the backward pass to save memory.
+        out_indices, strides, dilations, frozen_stages, norm_cfg, plugins: As in
+            :class:`ResNet`.
         deploy: Build the fused network (see ``switch_to_deploy``).
-        norm_eval: Keep stock BatchNorm layers in eval mode.
-        add_ppf: Add YOLOX-PAI's pooling block after the last stage.
-        init_cfg: MMEngine's initialisation config.
-        pretrained: Path of a checkpoint (old way to write ``init_cfg``).
-        plugins: mmdet's plugins: dicts with ``cfg``, ``position``, ``stages``.
-        attention: None, a dict or a list of dicts: ``type`` (a registered
-            attention), its arguments, and optionally ``position`` ('before_act',
-            the only one) and ``stages`` (four bools). The stem has none.
-        freeze_attention: Let ``frozen_stages`` and ``norm_eval`` apply to
-            attention as well.
+        attention: As in :class:`ResNet`; the only position is 'before_act', and the
+            stem has none.
+        options: ``in_channels``, ``conv_cfg``, ``act_cfg``, ``norm_eval``, ``with_cp``;
+            ``base_channels``, of the first stage at width factor 1; ``add_ppf``, for
+            YOLOX-PAI's pooling block after the last stage; those of
+            :class:`AttentionBackbone`.
 
     Shape:
         (N, in_channels, H, W) -> a tuple with one (N, C_i, H / s_i, W / s_i)
@@ -126,27 +104,23 @@ class RepVGG(AttentionBackbone, StockRepVGG):
         ValueError: If an argument does not fit the arch.
     """
 
+    default_init = CONV_INIT
+    stem_names = ('stem',)
+    stage_names = ('stage_{}',)
+
     def __init__(
         self,
         arch: str | dict,
-        in_channels: int = 3,
-        base_channels: int = 64,
+        *,
         out_indices: Sequence[int] = (3,),
         strides: Sequence[int] = (2, 2, 2, 2),
         dilations: Sequence[int] = (1, 1, 1, 1),
         frozen_stages: int = -1,
-        conv_cfg: dict | None = None,
         norm_cfg: dict = BATCH_NORM,
-        act_cfg: dict = RELU,
-        with_cp: bool = False,
         deploy: bool = False,
-        norm_eval: bool = False,
-        add_ppf: bool = False,
-        init_cfg: dict | list[dict] | None = None,
-        pretrained: str | None = None,
         plugins: Sequence[dict] | None = None,
         attention: dict | Sequence[dict] | None = None,
-        freeze_attention: bool = False,
+        **options,
     ) -> None:
         arch = self._settings(arch)
         num_stages = len(arch['num_blocks'])
@@ -154,33 +128,14 @@ class RepVGG(AttentionBackbone, StockRepVGG):
         check_stage_numbers('frozen_stages', (frozen_stages,), -1, num_stages)
         widths = arch['width_factor']
         check_per_stage(num_stages, strides=strides, dilations=dilations, width_factor=widths)
-        slots = dict(
-            attention=parse_attention(attention, num_stages, RepVGGBlock),
-            plugins=parse_plugins(plugins, num_stages, RepVGGBlock),
-            norm_cfg=norm_cfg,
-        )
-        super().__init__(
-            arch,
-            in_channels=in_channels,
-            base_channels=base_channels,
-            out_indices=tuple(out_indices),
-            strides=strides,
-            dilations=dilations,
-            frozen_stages=frozen_stages,
-            conv_cfg=conv_cfg,
-            norm_cfg=norm_cfg,
-            act_cfg=act_cfg,
-            with_cp=with_cp,
-            deploy=deploy,
-            norm_eval=norm_eval,
-            add_ppf=add_ppf,
-            init_cfg=init_config(init_cfg, pretrained, DEFAULT_INIT),
-        )
+        slots = parse_slots(RepVGGBlock, num_stages, attention, plugins, norm_cfg)
+        options |= dict(strides=strides, dilations=dilations, norm_cfg=norm_cfg, deploy=deploy)
+        options |= dict(out_indices=tuple(out_indices), frozen_stages=frozen_stages)
+        super().__init__(arch, **options)
         RepVGGBlock.adopt(self.stem)
         for stage, name in enumerate(self.stages):
             for block in getattr(self, name):
                 RepVGGBlock.adopt(block, stage=stage, **slots)
-        self.freeze_attention = freeze_attention
         self.freeze()
 
     def _settings(self, arch: str | dict) -> dict:
@@ -196,12 +151,6 @@ class RepVGG(AttentionBackbone, StockRepVGG):
                 f'(and stem_channels), got {arch!r}'
             )
         return arch
-
-    def frozen_modules(self) -> Iterator[nn.Module]:
-        if self.frozen_stages >= 0:
-            yield self.stem
-        for stage in range(1, self.frozen_stages + 1):
-            yield getattr(self, f'stage_{stage}')
 
     @classmethod
     def config_from(cls, shapes: Shapes) -> dict[str, Any] | None:

@@ -55,11 +55,7 @@ class Bottle2neck(Bottleneck):
 
     # Each 3x3 convolution has its own norm: nothing lies before "the" norm.
     positions = ('after_conv1', 'after_conv2', 'after_conv3')
-    default_positions = {
-        'inner': 'after_conv2',
-        'before_norm': 'after_conv2',
-        'outer': 'after_conv3',
-    }
+    default_positions = {**Bottleneck.default_positions, 'before_norm': 'after_conv2'}
 
     def __init__(
         self,
@@ -88,22 +84,17 @@ class Bottle2neck(Bottleneck):
                 f'base_width is too small: {self.mid_channels} middle channels times '
                 f'{self.width_ratio:g} leave a subset without channels'
             )
-        self.mid_channels = self.width * self.scales
-        self.add_conv(
-            1, (in_channels, self.mid_channels), self.conv_cfg, kernel_size=1, stride=strides[0]
-        )
+        mid = self.mid_channels = self.width * self.scales
+        self.add_conv(1, (in_channels, mid), self.conv_cfg, kernel_size=1, stride=strides[0])
         # Named as in the original and the toolboxes, GroupNorm or not.
         self.convs, self.bns = nn.ModuleList(), nn.ModuleList()
+        conv = dict(stride=self.stride, padding=dilation, dilation=dilation, groups=groups)
+        conv.update(in_channels=self.width, out_channels=self.width, kernel_size=3, bias=False)
         for _ in range(self.scales - 1):
-            conv = dict(stride=self.stride, padding=dilation, dilation=dilation, groups=groups)
-            self.convs.append(
-                build_conv_layer(
-                    self._conv2_cfg(dcn), self.width, self.width, 3, bias=False, **conv
-                )
-            )
+            self.convs.append(build_conv_layer(self._conv2_cfg(dcn), **conv))
             self.bns.append(build_norm_layer(self.norm_cfg, self.width)[1])
         self.pool = nn.AvgPool2d(3, stride=self.stride, padding=1) if self._pools() else None
-        self.add_conv(3, (self.mid_channels, self.out_channels), self.conv_cfg, kernel_size=1)
+        self.add_conv(3, (mid, self.out_channels), self.conv_cfg, kernel_size=1)
 
     def _pools(self) -> bool:
         """Whether the subset without a convolution is pooled."""
@@ -150,8 +141,7 @@ class Res2Net(ResNet):
         depth: 50, 101 or 152.
         scales: Subsets s of a block's middle channels.
         base_width: Channels w of a subset in the first stage.
-        deep_stem: Three 3x3 convolutions in place of the 7x7.
-        avg_down: Average pooling before the shortcut's convolution.
+        deep_stem, avg_down: As in :class:`ResNet`.
         pool_unstrided: Whether the first block of a stage with stride 1 pools
             its last subset, which changes no size. The original and mmpretrain
             do; mmdet does not. Default: as the active toolbox does. State it
@@ -188,8 +178,7 @@ class Res2Net(ResNet):
         deploy: bool = False,
         **options,
     ) -> None:
-        self.scales = scales
-        self.base_width = base_width
+        self.scales, self.base_width = scales, base_width
         if pool_unstrided is None:
             pool_unstrided = active_toolbox() != 'mmdet'
         self.pool_unstrided = pool_unstrided
@@ -235,12 +224,8 @@ class Res2Net(ResNet):
         )
 
     def _block_options(self, index: int) -> dict:
-        return dict(
-            scales=self.scales,
-            base_width=self.base_width,
-            first=index == 0,
-            pool_unstrided=self.pool_unstrided,
-        )
+        options = dict(scales=self.scales, base_width=self.base_width)
+        return dict(**options, first=index == 0, pool_unstrided=self.pool_unstrided)
 
 
 @MODELS.register_module()
@@ -250,8 +235,7 @@ class SERes2Net(Res2Net):
     Args:
         depth: 50, 101 or 152.
         deploy: As in :class:`Res2Net`.
-        options: Any other argument of :class:`Res2Net`; ``attention=None`` gives the
-            plain network.
+        options: Those of :class:`Res2Net`; ``attention=None`` gives the plain network.
     """
 
     def __init__(self, depth: int, deploy: bool = False, **options) -> None:

@@ -7,13 +7,14 @@ an ``nn.Sequential``, so that no stock key shifts.
 
 import copy
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mmcv.cnn import build_plugin_layer
 from mmcv.cnn.bricks.norm import infer_abbr
 from mmengine.registry import MODELS as ROOT_MODELS
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mmattn.attention import Attention
 from mmattn.attention.names import attention_names, find_attention
@@ -75,28 +76,25 @@ class AttentionBlock:
         level = stage if level is None else level
         batch_norm = _batch_norm_cfg(norm_cfg)
         self.slots: dict[str, list[str]] = {}
-        for position, cls, arguments in (
-            (cfg.position, cfg.cls, cfg.arguments) for cfg in attention if cfg.stages[stage]
-        ):
+        for cls, arguments, position, stages in attention:
+            if not stages[stage]:
+                continue
             taken = [name for name in self.slots.get(position, []) if name.startswith('attn_')]
             name = f'attn_{position}' + (f'_{len(taken)}' if taken else '')
             defaults = cls.slot_defaults(level)
             if 'norm_cfg' in inspect.signature(cls).parameters:
                 defaults['norm_cfg'] = batch_norm
-            arguments = {**defaults, **arguments}
             try:
-                module = cls(channels[position], **arguments)
+                module = cls(channels[position], **{**defaults, **arguments})
             except ValueError as error:
                 raise InvalidValue(f'attention at {position} of stage {stage}: {error}') from error
             self._fill_slot(position, name, module)
-        for plugin in plugins:
-            if plugin.stages[stage]:
-                cfg = copy.deepcopy(plugin.cfg)
-                postfix = cfg.pop('postfix', self.plugin_postfix)
-                name, module = build_plugin_layer(
-                    cfg, in_channels=channels[plugin.position], postfix=postfix
-                )
-                self._fill_slot(plugin.position, name, module)
+        for cfg, position, stages in plugins:
+            if stages[stage]:
+                cfg = {'postfix': self.plugin_postfix, **copy.deepcopy(cfg)}
+                postfix = cfg.pop('postfix')
+                built = build_plugin_layer(cfg, postfix, in_channels=channels[position])
+                self._fill_slot(position, *built)
         for position in self.slots:
             if (norm := self.norm_after(position)) is not None:
                 _register_first(self, norm)
@@ -137,6 +135,12 @@ class AttentionBlock:
             x = getattr(self, name)(x)
         return x
 
+    def recomputed(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """``function(x)``; ``with_cp`` computes it again in the backward pass to save memory."""
+        if self.with_cp and x.requires_grad:
+            return checkpoint(function, x, use_reentrant=False)
+        return function(x)
+
 
 def _batch_norm_cfg(norm_cfg: dict | None) -> dict | None:
     """What attention takes over of a backbone's ``norm_cfg``."""
@@ -162,6 +166,21 @@ def _register_first(root: nn.Module, norm: nn.Module) -> None:
                 others = {**parent._modules}
                 parent._modules.clear()
                 parent._modules.update({name: norm, **others})
+
+
+def parse_slots(
+    block: type[AttentionBlock],
+    num_stages: int,
+    attention: dict | Sequence[dict] | None,
+    plugins: Sequence[dict] | None,
+    norm_cfg: dict | None,
+) -> dict[str, Any]:
+    """What all blocks of a backbone give :meth:`AttentionBlock.add_slots`, checked."""
+    return dict(
+        attention=parse_attention(attention, num_stages, block),
+        plugins=parse_plugins(plugins, num_stages, block),
+        norm_cfg=norm_cfg,
+    )
 
 
 def parse_attention(
@@ -206,8 +225,7 @@ def _parse_entry(entry: dict, num_stages: int, block: type[AttentionBlock]) -> A
     arguments.pop('_scope_', None)
     cls = find_attention(arguments.pop('type'))
     position = arguments.pop('position', None)
-    if position is None:
-        position = block.default_positions[cls.placement]
+    position = block.default_positions[cls.placement] if position is None else position
     stages = arguments.pop('stages', None)
     known = [name for name in inspect.signature(cls).parameters if name != 'in_channels']
     for name in arguments:
@@ -216,9 +234,8 @@ def _parse_entry(entry: dict, num_stages: int, block: type[AttentionBlock]) -> A
                 f'{cls.__name__} takes no argument {name!r}; valid: '
                 f'{", ".join([*known, "position", "stages"])}'
             )
-    return AttentionCfg(
-        cls, arguments, check_position(position, block), check_stages(stages, num_stages)
-    )
+    place = check_position(position, block), check_stages(stages, num_stages)
+    return AttentionCfg(cls, arguments, *place)
 
 
 def parse_plugins(
@@ -242,13 +259,9 @@ def parse_plugins(
                 f'a plugin takes no key {", ".join(map(repr, sorted(unknown)))}; '
                 f'valid: cfg, position, stages'
             )
-        parsed.append(
-            PluginCfg(
-                dict(entry['cfg']),
-                check_position(entry['position'], block),
-                check_stages(entry.get('stages'), num_stages),
-            )
-        )
+        position = check_position(entry['position'], block)
+        stages = check_stages(entry.get('stages'), num_stages)
+        parsed.append(PluginCfg(dict(entry['cfg']), position, stages))
     return parsed
 
 

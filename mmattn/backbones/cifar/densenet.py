@@ -8,23 +8,16 @@ multiply-adds, as in the paper's table 2 (0.8 M); the SE-Res2Net report gives
 trains without it where images are augmented.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-import torch.utils.checkpoint as cp
 from mmcv.cnn import build_conv_layer, build_norm_layer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmattn.backbones.base import DEFAULT_INIT, AttentionBackbone, check_stage_numbers
-from mmattn.backbones.slots import (
-    AttentionBlock,
-    AttentionCfg,
-    PluginCfg,
-    parse_attention,
-    parse_plugins,
-)
+from mmattn.backbones.base import CONV_INIT, AttentionBackbone, check_stage_numbers
+from mmattn.backbones.slots import AttentionBlock, parse_slots
 from mmattn.registry import MODELS
 from mmattn.utils.errors import InvalidValue
 
@@ -41,8 +34,7 @@ class DenseLayer(AttentionBlock, BaseModule):
         growth_rate: Channels k that are appended.
         with_cp: Recompute the layer in the backward pass to save memory.
         conv_cfg, norm_cfg: mmcv's configs of convolution and norm layers.
-        attention, plugins: Checked entries, see ``slots``.
-        stage: Index of the stage, from 0.
+        slots: ``attention``, ``plugins`` and ``stage`` of :meth:`AttentionBlock.add_slots`.
 
     Shape:
         (N, in_channels, H, W) -> (N, in_channels + growth_rate, H, W).
@@ -63,9 +55,7 @@ class DenseLayer(AttentionBlock, BaseModule):
         with_cp: bool,
         conv_cfg: dict | None,
         norm_cfg: dict,
-        attention: Sequence[AttentionCfg],
-        plugins: Sequence[PluginCfg],
-        stage: int,
+        **slots,
     ) -> None:
         super().__init__()
         self.with_cp = with_cp
@@ -78,7 +68,7 @@ class DenseLayer(AttentionBlock, BaseModule):
         self.conv2 = build_conv_layer(conv_cfg, mid, growth_rate, 3, padding=1, bias=False)
         self.relu = nn.ReLU(inplace=True)
         self.mid_channels, self.growth_rate = mid, growth_rate
-        self.add_slots(self.slot_channels(), attention, plugins, stage, norm_cfg=norm_cfg)
+        self.add_slots(self.slot_channels(), norm_cfg=norm_cfg, **slots)
 
     def slot_channels(self) -> dict[str, int]:
         channels = dict.fromkeys(self.positions, self.mid_channels)
@@ -96,11 +86,7 @@ class DenseLayer(AttentionBlock, BaseModule):
         return self.run_slots('after_conv2', self.conv2(out))
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.with_cp and x.requires_grad:
-            out = cp.checkpoint(self._grow, x, use_reentrant=False)
-        else:
-            out = self._grow(x)
-        return torch.cat((x, out), 1)
+        return torch.cat((x, self.recomputed(self._grow, x)), 1)
 
 
 @MODELS.register_module()
@@ -115,19 +101,12 @@ class DenseNetCIFAR(AttentionBackbone):
         out_indices: Dense blocks whose outputs are returned, after the norm and
             ReLU that their transition begins with; the last transition is no more
             than those.
-        frozen_stages: The stem (0) and the dense blocks up to it, with their
-            transitions, are frozen; -1 freezes nothing. Attention keeps training.
-        conv_cfg: Config of the convolutions.
-        norm_cfg: Config of the norm layers.
-        norm_eval: Keep stock BatchNorm layers in eval mode.
-        with_cp: Recompute layers in the backward pass to save memory.
-        plugins: mmdet's plugins: dicts with ``cfg``, ``position``, ``stages``.
-        init_cfg: MMEngine's initialisation config.
+        frozen_stages: As in :class:`ResNet`; a stage's transition is frozen with it.
+        conv_cfg, norm_cfg, norm_eval, with_cp, plugins: As in :class:`ResNet`.
         attention: As in :class:`ResNet`. Positions are 'before_norm2' and
             'after_conv1' (both on 4k channels, the latter after norm and ReLU)
             and 'after_conv2' (on the k channels to be appended).
-        freeze_attention: Let ``frozen_stages`` and ``norm_eval`` apply to
-            attention as well.
+        options: ``init_cfg`` and the arguments of :class:`AttentionBackbone`.
 
     Shape:
         (N, in_channels, H, W) -> a tuple of (N, C_i, H / 2**i, W / 2**i), one
@@ -136,6 +115,9 @@ class DenseNetCIFAR(AttentionBackbone):
     Raises:
         ValueError: If an argument is out of its range.
     """
+
+    default_init = CONV_INIT
+    stage_names = ('layer{}', 'transition{}')
 
     def __init__(
         self,
@@ -150,33 +132,25 @@ class DenseNetCIFAR(AttentionBackbone):
         norm_eval: bool = False,
         with_cp: bool = False,
         plugins: Sequence[dict] | None = None,
-        init_cfg: dict | list[dict] | None = None,
         attention: dict | Sequence[dict] | None = None,
-        freeze_attention: bool = False,
+        **options,
     ) -> None:
-        super().__init__(DEFAULT_INIT if init_cfg is None else init_cfg)
+        super().__init__(**options)
         self._check(depth, growth_rate, compression)
         check_stage_numbers('out_indices', out_indices, 0, NUM_STAGES - 1)
         check_stage_numbers('frozen_stages', [frozen_stages], -1, NUM_STAGES)
         self.out_indices = tuple(out_indices)
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
-        self.freeze_attention = freeze_attention
         norm_cfg = norm_cfg or dict(type='BN', requires_grad=True)
-        options = dict(
-            growth_rate=growth_rate,
-            with_cp=with_cp,
-            conv_cfg=conv_cfg,
-            norm_cfg=norm_cfg,
-            attention=parse_attention(attention, NUM_STAGES, DenseLayer),
-            plugins=parse_plugins(plugins, NUM_STAGES, DenseLayer),
-        )
+        shared = dict(growth_rate=growth_rate, with_cp=with_cp, conv_cfg=conv_cfg)
+        shared |= parse_slots(DenseLayer, NUM_STAGES, attention, plugins, norm_cfg)
         channels = 2 * growth_rate
         self.conv1 = build_conv_layer(conv_cfg, in_channels, channels, 3, padding=1, bias=False)
         for stage in range(NUM_STAGES):
             layers = []
             for _ in range((depth - 4) // 6):
-                layers.append(DenseLayer(channels, stage=stage, **options))
+                layers.append(DenseLayer(channels, stage=stage, **shared))
                 channels += growth_rate
             self.add_module(f'layer{stage + 1}', nn.Sequential(*layers))
             # Inside of a module, so that mmcv's fuse_conv_bn does not take the stem for
@@ -202,13 +176,6 @@ class DenseNetCIFAR(AttentionBackbone):
             raise InvalidValue(f'growth_rate must be a positive integer, got {growth_rate!r}')
         if not 0 < compression <= 1:
             raise InvalidValue(f'compression must be above 0 and at most 1, got {compression!r}')
-
-    def frozen_modules(self) -> Iterator[nn.Module]:
-        if self.frozen_stages >= 0:
-            yield self.conv1
-        for stage in range(1, self.frozen_stages + 1):
-            yield getattr(self, f'layer{stage}')
-            yield getattr(self, f'transition{stage}')
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         x = self.conv1(x)

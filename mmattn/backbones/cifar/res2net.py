@@ -36,10 +36,7 @@ class SubsetBottle2neck(Bottle2neck):
     positions = ('after_conv1', *subset_positions, 'after_conv2', 'after_conv3')
 
     def slot_channels(self) -> dict[str, int]:
-        return {
-            **super().slot_channels(),
-            **dict.fromkeys(self.subset_positions, self.width),
-        }
+        return super().slot_channels() | dict.fromkeys(self.subset_positions, self.width)
 
     def _pools(self) -> bool:
         return self.stride > 1
@@ -75,15 +72,9 @@ class Res2NetCIFAR(ResNetCIFAR):
 
     arch_settings = {9 * n + 2: (SubsetBottle2neck, (n, n, n)) for n in range(2, 19)}
 
-    def __init__(
-        self,
-        depth: int = 29,
-        base_width: int = 13,
-        attention: dict | Sequence[dict] | None = None,
-        **options,
-    ) -> None:
+    def __init__(self, depth: int = 29, base_width: int = 13, **options) -> None:
         self.base_width = base_width
-        super().__init__(depth, base_channels=SCALES * base_width, attention=attention, **options)
+        super().__init__(depth, base_channels=SCALES * base_width, **options)
 
     def _block_options(self, index: int) -> dict:
         return dict(scales=SCALES, base_width=self.base_width)
@@ -101,10 +92,8 @@ class SERes2NetCIFAR(Res2NetCIFAR):
     - full: the default.
 
     Args:
-        depth: As in :class:`Res2NetCIFAR`.
-        options: Any other argument of :class:`Res2NetCIFAR`; ``attention=None`` gives
-            the plain network.
+        options: Those of :class:`Res2NetCIFAR`; ``attention=None`` gives the plain network.
     """
 
-    def __init__(self, depth: int = 29, **options) -> None:
-        super().__init__(depth, **{'attention': dict(type='SE'), **options})
+    def __init__(self, *args, **options) -> None:
+        super().__init__(*args, **{'attention': dict(type='SE'), **options})

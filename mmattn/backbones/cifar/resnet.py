@@ -11,8 +11,6 @@ zeros. SE-ResNet-110 (``attention=dict(type='SE')``, arXiv:1709.01507) has
 1.74 M; the report says 1.71 M.
 """
 
-from collections.abc import Sequence
-
 from mmcv.cnn import build_norm_layer
 from torch import nn
 
@@ -27,14 +25,9 @@ class ResNetCIFAR(ResNet):
 
     Args:
         depth: 6n + 2 for n blocks a stage, 20 to 110.
-        stem_channels: Channels of the stem.
-        base_channels: Channels of the first stage; each further one doubles them.
-        num_stages: Number of stages, 1 to 3.
-        strides: Stride of each stage.
-        dilations: Dilation of each stage.
-        out_indices: Stages whose outputs are returned.
-        norm_eval: Keep stock BatchNorm layers in eval mode.
-        options: Any other argument of :class:`ResNet` but ``deep_stem``.
+        options: Any argument of :class:`ResNet` but ``deep_stem``; with ``num_stages`` up to
+            3, and ``stem_channels`` and ``base_channels`` 16, ``strides`` (1, 2, 2) and
+            ``out_indices`` (2,) by default.
 
     Shape:
         (N, 3, H, W) -> a tuple of (N, base_channels * 2**i, H / 2**i, W / 2**i),
@@ -47,29 +40,18 @@ class ResNetCIFAR(ResNet):
 
     arch_settings = {6 * n + 2: (BasicBlock, (n, n, n)) for n in range(3, 19)}
 
-    def __init__(
-        self,
-        depth: int,
-        stem_channels: int = 16,
-        base_channels: int = 16,
-        num_stages: int = 3,
-        strides: Sequence[int] = (1, 2, 2),
-        dilations: Sequence[int] = (1, 1, 1),
-        out_indices: Sequence[int] = (2,),
-        norm_eval: bool = False,
-        **options,
-    ) -> None:
-        super().__init__(
-            depth,
-            stem_channels=stem_channels,
-            base_channels=base_channels,
-            num_stages=num_stages,
-            strides=strides,
-            dilations=dilations,
-            out_indices=out_indices,
-            norm_eval=norm_eval,
-            **options,
-        )
+    defaults = dict(
+        stem_channels=16,
+        base_channels=16,
+        num_stages=3,
+        strides=(1, 2, 2),
+        dilations=(1, 1, 1),
+        out_indices=(2,),
+        norm_eval=False,
+    )
+
+    def __init__(self, depth: int, **options) -> None:
+        super().__init__(depth, **{**self.defaults, **options})
 
     def _make_stem(self, in_channels: int, stem_channels: int) -> None:
         if self.deep_stem:

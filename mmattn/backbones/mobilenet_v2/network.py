@@ -9,26 +9,24 @@ Deviations from the stock classes: a frozen stem keeps its BatchNorm statistics
 (theirs go on changing), and a single output is still a tuple in mmseg.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-import torch.utils.checkpoint as cp
 from mmpretrain.models.backbones.mobilenet_v2 import InvertedResidual as StockBlock
 from mmpretrain.models.backbones.mobilenet_v2 import MobileNetV2 as StockMobileNetV2
 from torch import Tensor, nn
 
 from mmattn.backbones.base import (
-    DEFAULT_INIT,
+    CONV_INIT,
     AttentionBackbone,
     active_toolbox,
     check_per_stage,
     check_stage_numbers,
-    init_config,
 )
 from mmattn.backbones.mobilenet_v2 import checkpoints
-from mmattn.backbones.slots import AttentionBlock, parse_attention, parse_plugins
+from mmattn.backbones.slots import AttentionBlock, parse_slots
 from mmattn.registry import MODELS
 
-BATCH_NORM, RELU6 = dict(type='BN'), dict(type='ReLU6')
+BATCH_NORM = dict(type='BN')
 OUT_INDICES = {'mmpretrain': (7,), 'mmdet': (1, 2, 4, 7), 'mmseg': (1, 2, 4, 6)}
 
 
@@ -73,9 +71,7 @@ class InvertedResidual(AttentionBlock, StockBlock):
             out = self.run_slots('after_project', out)
             return x + out if self.use_res_connect else out
 
-        if self.with_cp and x.requires_grad:
-            return cp.checkpoint(inner, x, use_reentrant=False)
-        return inner(x)
+        return self.recomputed(inner, x)
 
 
 @MODELS.register_module()
@@ -91,25 +87,12 @@ class MobileNetV2(AttentionBackbone, StockMobileNetV2):
             convolution; default (7,), in mmdet (1, 2, 4, 7), in mmseg
             (1, 2, 4, 6). mmseg's network has the last convolution only if 7 is
             asked for.
-        frozen_stages: The stem (0) and the stages 1 to 7 up to it are frozen; -1
-            freezes nothing. Attention keeps training.
-        conv_cfg: Config of the convolutions.
-        norm_cfg: Config of the norm layers.
-        act_cfg: Config of the activations.
-        norm_eval: Keep stock BatchNorm layers in eval mode.
-        with_cp: Recompute blocks in the backward pass to save memory.
-        init_cfg: MMEngine's initialisation config.
-        strides: Stride of each stage (mmseg's argument).
-        dilations: Dilation of the first depthwise convolution of each stage
-            (mmseg's argument).
-        pretrained: Path of a checkpoint (old way to write ``init_cfg``).
-        plugins: mmdet's plugins: dicts with ``cfg``, ``position``, ``stages``.
-        attention: None, a dict or a list of dicts: ``type`` (a registered
-            attention), its arguments, and optionally ``position``
-            ('before_depthwise_norm', 'after_depthwise', 'after_project'; default:
-            the papers') and ``stages`` (seven bools).
-        freeze_attention: Let ``frozen_stages`` and ``norm_eval`` apply to
-            attention as well.
+        frozen_stages, norm_cfg, strides, dilations, plugins: As in :class:`ResNet`; only a
+            stage's first depthwise convolution is dilated.
+        attention: As in :class:`ResNet`; positions are 'before_depthwise_norm',
+            'after_depthwise' and 'after_project'.
+        options: ``conv_cfg``, ``act_cfg``, ``norm_eval``, ``with_cp``, and those of
+            :class:`AttentionBackbone`.
 
     Shape:
         (N, 3, H, W) -> a tuple with one (N, C_i, H / s_i, W / s_i) per entry of
@@ -122,24 +105,20 @@ class MobileNetV2(AttentionBackbone, StockMobileNetV2):
     """
 
     levels = (0, 0, 1, 2, 2, 3, 3)
+    default_init = CONV_INIT
 
     def __init__(
         self,
         widen_factor: float = 1.0,
+        *,
         out_indices: Sequence[int] | None = None,
         frozen_stages: int = -1,
-        conv_cfg: dict | None = None,
         norm_cfg: dict | None = BATCH_NORM,
-        act_cfg: dict | None = RELU6,
-        norm_eval: bool = False,
-        with_cp: bool = False,
-        init_cfg: dict | list[dict] | None = None,
         strides: Sequence[int] = (1, 2, 2, 2, 1, 2, 1),
         dilations: Sequence[int] = (1, 1, 1, 1, 1, 1, 1),
-        pretrained: str | None = None,
         plugins: Sequence[dict] | None = None,
         attention: dict | Sequence[dict] | None = None,
-        freeze_attention: bool = False,
+        **options,
     ) -> None:
         toolbox = active_toolbox()
         out_indices = OUT_INDICES[toolbox] if out_indices is None else tuple(out_indices)
@@ -147,26 +126,13 @@ class MobileNetV2(AttentionBackbone, StockMobileNetV2):
         check_stage_numbers('out_indices', out_indices, 0, num_stages)
         check_stage_numbers('frozen_stages', (frozen_stages,), -1, num_stages)
         check_per_stage(num_stages, strides=strides, dilations=dilations)
-        slots = dict(
-            attention=parse_attention(attention, num_stages, InvertedResidual),
-            plugins=parse_plugins(plugins, num_stages, InvertedResidual),
-            norm_cfg=norm_cfg,
-        )
+        slots = parse_slots(InvertedResidual, num_stages, attention, plugins, norm_cfg)
         self.arch_settings = [
             [*setting[:3], stride]
             for setting, stride in zip(StockMobileNetV2.arch_settings, strides, strict=True)
         ]
-        super().__init__(
-            widen_factor=widen_factor,
-            out_indices=out_indices,
-            frozen_stages=frozen_stages,
-            conv_cfg=conv_cfg,
-            norm_cfg=norm_cfg,
-            act_cfg=act_cfg,
-            norm_eval=norm_eval,
-            with_cp=with_cp,
-            init_cfg=init_config(init_cfg, pretrained, DEFAULT_INIT),
-        )
+        options |= dict(out_indices=out_indices, frozen_stages=frozen_stages, norm_cfg=norm_cfg)
+        super().__init__(widen_factor, **options)
         if toolbox == 'mmseg' and num_stages not in out_indices:
             # An unused layer would stop mmseg's distributed training.
             self.layers.remove('conv2')
@@ -178,14 +144,7 @@ class MobileNetV2(AttentionBackbone, StockMobileNetV2):
                 depthwise.dilation = depthwise.padding = (dilations[stage],) * 2
             for block in blocks:
                 InvertedResidual.adopt(block, stage=stage, level=self.levels[stage], **slots)
-        self.freeze_attention = freeze_attention
         self.freeze()
 
     own_names = staticmethod(checkpoints.own_names)
     config_from = staticmethod(checkpoints.config_from)
-
-    def frozen_modules(self) -> Iterator[nn.Module]:
-        if self.frozen_stages >= 0:
-            yield self.conv1
-        for stage in range(1, self.frozen_stages + 1):
-            yield getattr(self, f'layer{stage}')

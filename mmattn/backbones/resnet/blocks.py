@@ -6,15 +6,13 @@ outputs are equal bit for bit.
 """
 
 import math
-from collections.abc import Sequence
 
-import torch.utils.checkpoint as cp
 from mmcv.cnn import build_conv_layer, build_norm_layer
 from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmattn.backbones.slots import AttentionBlock, AttentionCfg, PluginCfg
+from mmattn.backbones.slots import AttentionBlock
 from mmattn.utils.errors import InvalidValue
 
 
@@ -35,8 +33,7 @@ class ResidualBlock(AttentionBlock, BaseModule):
         dcn: Config of a deformable 3x3 convolution (Bottleneck only).
         drop_path_rate: Stochastic depth.
         groups, width_per_group, base_channels: ResNeXt's grouped convolution.
-        attention, plugins: Checked entries, see ``slots``.
-        stage: Index of the stage, from 0.
+        slots: ``attention``, ``plugins`` and ``stage`` of :meth:`AttentionBlock.add_slots`.
 
     Shape:
         (N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ...).
@@ -61,9 +58,7 @@ class ResidualBlock(AttentionBlock, BaseModule):
         groups: int = 1,
         width_per_group: int = 4,
         base_channels: int = 64,
-        attention: Sequence[AttentionCfg] = (),
-        plugins: Sequence[PluginCfg] = (),
-        stage: int = 0,
+        **slots,
     ) -> None:
         super().__init__()
         self.out_channels = out_channels
@@ -78,7 +73,7 @@ class ResidualBlock(AttentionBlock, BaseModule):
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
         self.drop_path = DropPath(drop_path_rate) if drop_path_rate > 1e-5 else nn.Identity()
-        self.add_slots(self.slot_channels(), attention, plugins, stage, norm_cfg=self.norm_cfg)
+        self.add_slots(self.slot_channels(), **{'norm_cfg': self.norm_cfg, **slots})
 
     def _make_layers(self, in_channels, stride, dilation, style, groups, dcn) -> None:
         raise NotImplementedError
@@ -108,11 +103,7 @@ class ResidualBlock(AttentionBlock, BaseModule):
             out += identity
             return out
 
-        if self.with_cp and x.requires_grad:
-            out = cp.checkpoint(inner, x, use_reentrant=False)
-        else:
-            out = inner(x)
-        return self.relu(out)
+        return self.relu(self.recomputed(inner, x))
 
 
 class BasicBlock(ResidualBlock):
@@ -120,11 +111,7 @@ class BasicBlock(ResidualBlock):
 
     expansion = 1
     positions = ('after_conv1', 'before_norm2', 'after_conv2')
-    default_positions = {
-        'inner': 'after_conv2',
-        'before_norm': 'after_conv2',
-        'outer': 'after_conv2',
-    }
+    default_positions = dict.fromkeys(('inner', 'before_norm', 'outer'), 'after_conv2')
 
     def _make_layers(self, in_channels, stride, dilation, style, groups, dcn) -> None:
         if dcn is not None:
@@ -134,18 +121,10 @@ class BasicBlock(ResidualBlock):
                 'a BasicBlock (depth 18 or 34) has neither an expansion nor groups; '
                 'use depth 50, 101 or 152'
             )
-        self.add_conv(
-            1,
-            (in_channels, self.mid_channels),
-            self.conv_cfg,
-            kernel_size=3,
-            stride=stride,
-            padding=dilation,
-            dilation=dilation,
-        )
-        self.add_conv(
-            2, (self.mid_channels, self.out_channels), self.conv_cfg, kernel_size=3, padding=1
-        )
+        mid, out = self.mid_channels, self.out_channels
+        first = dict(stride=stride, padding=dilation, dilation=dilation)
+        self.add_conv(1, (in_channels, mid), self.conv_cfg, kernel_size=3, **first)
+        self.add_conv(2, (mid, out), self.conv_cfg, kernel_size=3, padding=1)
 
     def slot_channels(self) -> dict[str, int]:
         return dict.fromkeys(self.positions, self.out_channels)
@@ -172,16 +151,8 @@ class Bottleneck(ResidualBlock):
         strides = self._strides(stride, style)
         mid = self.mid_channels
         self.add_conv(1, (in_channels, mid), self.conv_cfg, kernel_size=1, stride=strides[0])
-        self.add_conv(
-            2,
-            (mid, mid),
-            self._conv2_cfg(dcn),
-            kernel_size=3,
-            stride=strides[1],
-            padding=dilation,
-            dilation=dilation,
-            groups=groups,
-        )
+        second = dict(stride=strides[1], padding=dilation, dilation=dilation, groups=groups)
+        self.add_conv(2, (mid, mid), self._conv2_cfg(dcn), kernel_size=3, **second)
         self.add_conv(3, (mid, self.out_channels), self.conv_cfg, kernel_size=1)
 
     def _strides(self, stride: int, style: str) -> tuple[int, int]:

@@ -9,7 +9,7 @@ and mmpretrain take, saves mmdet's and mmseg's key names, and loads
 mmpretrain's and torchvision's too.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mmcv.cnn import build_conv_layer, build_norm_layer
@@ -17,17 +17,16 @@ from mmengine.model import constant_init
 from torch import Tensor, nn
 
 from mmattn.backbones.base import (
-    DEFAULT_INIT,
+    CONV_INIT,
     AttentionBackbone,
     active_toolbox,
     check_per_stage,
     check_stage_numbers,
-    init_config,
 )
 from mmattn.backbones.loading import Shapes
 from mmattn.backbones.resnet import checkpoints
 from mmattn.backbones.resnet.blocks import BasicBlock, Bottleneck, ResidualBlock
-from mmattn.backbones.slots import parse_attention, parse_plugins
+from mmattn.backbones.slots import parse_slots
 from mmattn.registry import MODELS
 from mmattn.utils.errors import InvalidValue, UnknownName
 
@@ -70,15 +69,12 @@ class ResNet(AttentionBackbone):
         with_cp: Recompute blocks in the backward pass to save memory.
         zero_init_residual: Start each residual branch at zero; not with
             pretrained weights.
-        pretrained: Path of a checkpoint (old way to write ``init_cfg``).
-        init_cfg: MMEngine's initialisation config.
         drop_path_rate: Stochastic depth, growing linearly to this rate.
         attention: None, a dict or a list of dicts: ``type`` (a registered
             attention), its arguments, and optionally ``position``
             ('after_conv1', 'before_norm2', 'after_conv2', 'after_conv3';
             default: the paper's) and ``stages`` (a bool per stage).
-        freeze_attention: Let ``frozen_stages`` and ``norm_eval`` apply to
-            attention as well.
+        options: ``init_cfg`` and the arguments of :class:`AttentionBackbone`.
 
     Shape:
         (N, in_channels, H, W) -> a tuple with one (N, C_i, H / s_i, W / s_i)
@@ -96,6 +92,7 @@ class ResNet(AttentionBackbone):
         101: (Bottleneck, (3, 4, 23, 3)),
         152: (Bottleneck, (3, 8, 36, 3)),
     }
+    default_init = CONV_INIT
     # Set by ResNeXt before the blocks are built.
     groups = 1
     width_per_group = 4
@@ -125,17 +122,15 @@ class ResNet(AttentionBackbone):
         contract_dilation: bool = False,
         with_cp: bool = False,
         zero_init_residual: bool = True,
-        pretrained: str | None = None,
-        init_cfg: dict | list[dict] | None = None,
         drop_path_rate: float = 0.0,
         attention: dict | Sequence[dict] | None = None,
-        freeze_attention: bool = False,
+        **options,
     ) -> None:
         if depth not in self.arch_settings:
             raise UnknownName(
                 f'{type(self).__name__}: no depth {depth!r}; valid: {list(self.arch_settings)}'
             )
-        super().__init__(init_config(init_cfg, pretrained, DEFAULT_INIT))
+        super().__init__(**options)
         toolbox = active_toolbox()
         if out_indices is None:
             out_indices = (3,) if toolbox == 'mmpretrain' else tuple(range(4))
@@ -148,10 +143,10 @@ class ResNet(AttentionBackbone):
         self._check_stages(stage_with_dcn if dcn is not None else None)
         self.deep_stem, self.avg_down = deep_stem, avg_down
         self.norm_eval = toolbox == 'mmdet' if norm_eval is None else norm_eval
-        self.freeze_attention = freeze_attention
         self.zero_init_residual = zero_init_residual
         self.conv_cfg = conv_cfg
         self.norm_cfg = norm_cfg or dict(type='BN', requires_grad=True)
+        self.stem_names = ('stem',) if deep_stem else ('conv1', 'norm1')
 
         block, stage_blocks = self.arch_settings[depth]
         self.stage_blocks = stage_blocks[:num_stages]
@@ -161,15 +156,13 @@ class ResNet(AttentionBackbone):
                 f'multi_grid must have {self.stage_blocks[-1]} entries, one per block of the last '
                 f'stage, got {tuple(multi_grid)}'
             )
-        options = dict(
+        shared = dict(
             expansion=expansion,
             style=style,
             with_cp=with_cp,
             conv_cfg=conv_cfg,
-            norm_cfg=self.norm_cfg,
             base_channels=base_channels,
-            attention=parse_attention(attention, num_stages, block),
-            plugins=parse_plugins(plugins, num_stages, block),
+            **parse_slots(block, num_stages, attention, plugins, self.norm_cfg),
         )
         self._make_stem(in_channels, stem_channels)
         last = sum(stage_blocks) - 1
@@ -200,7 +193,7 @@ class ResNet(AttentionBackbone):
                         dcn=dcn if dcn is not None and stage_with_dcn[stage] else None,
                         drop_path_rate=drop_rates.pop(0),
                         stage=stage,
-                        **options,
+                        **shared,
                         **self._block_options(index),
                     )
                 )
@@ -271,12 +264,6 @@ class ResNet(AttentionBackbone):
     @property
     def norm1(self) -> nn.Module:
         return getattr(self, self.norm1_name)
-
-    def frozen_modules(self) -> Iterator[nn.Module]:
-        if self.frozen_stages >= 0:
-            yield from (self.stem,) if self.deep_stem else (self.conv1, self.norm1)
-        for stage in range(1, self.frozen_stages + 1):
-            yield getattr(self, f'layer{stage}')
 
     def init_weights(self) -> None:
         """Initialise; residual branches start at zero unless weights are loaded."""

@@ -15,21 +15,15 @@ bicubically, as in mmdet (mmpretrain calls a function that SciPy has removed).
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import torch.utils.checkpoint as cp
 from mmpretrain.models.backbones.swin_transformer import SwinBlock as StockBlock
 from mmpretrain.models.backbones.swin_transformer import SwinTransformer as StockSwin
 from mmpretrain.models.utils import ShiftWindowMSA as StockWindowAttention
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmattn.backbones.base import (
-    AttentionBackbone,
-    active_toolbox,
-    check_stage_numbers,
-    init_config,
-)
+from mmattn.backbones.base import AttentionBackbone, active_toolbox, check_stage_numbers
 from mmattn.backbones.loading import Shapes
-from mmattn.backbones.slots import AttentionBlock, parse_attention, parse_plugins
+from mmattn.backbones.slots import AttentionBlock, parse_slots
 from mmattn.backbones.swin import checkpoints
 from mmattn.backbones.swin.options import image_size, stage_options, swin_arch
 from mmattn.registry import MODELS
@@ -89,9 +83,7 @@ class SwinBlock(AttentionBlock, StockBlock):
             x = x + self.drop_path(out)
             return self.ffn(self.norm2(x), identity=x)
 
-        if self.with_cp and x.requires_grad:
-            return cp.checkpoint(inner, x, use_reentrant=False)
-        return inner(x)
+        return self.recomputed(inner, x)
 
 
 @MODELS.register_module()
@@ -104,31 +96,21 @@ class SwinTransformer(AttentionBackbone, StockSwin):
     Args:
         arch: 'tiny', 'small', 'base', 'large' (or their first letter), or a dict
             with ``embed_dims``, ``depths`` and ``num_heads``; default 'tiny'.
-        img_size: Common size of the images, for absolute position embeddings.
+        img_size: Common size of the images, for absolute position embeddings; default 224.
         patch_size: Side of a patch.
-        in_channels: Channels of the image.
-        window_size: Side of the windows.
         drop_rate: Dropout of the embedding; in mmdet and mmseg of the projections
             and the feed-forward layers as well.
-        drop_path_rate: Stochastic depth, growing linearly to this rate.
-        out_indices: Stages whose outputs are returned; default (3,), in mmdet and
-            mmseg (0, 1, 2, 3).
-        out_after_downsample: Return a stage's output after its patch merging.
-        use_abs_pos_embed: Add absolute position embeddings.
-        interpolate_mode: How these are resized to the image's size.
-        with_cp: Recompute blocks in the backward pass to save memory.
+        out_indices: Stages whose outputs are returned; default the last, in mmdet and
+            mmseg all.
         frozen_stages: -1 freezes nothing. In mmpretrain 0 freezes the patch
             embedding and the first stage, 1 the second one as well, ...; in mmdet
             and mmseg 0 the patch embedding only, 1 the first stage, ...
-            Attention keeps training.
-        norm_eval: Keep stock BatchNorm layers in eval mode.
         pad_small_map: Shift the windows also on maps of their size and below;
             default False, in mmdet and mmseg True.
         norm_cfg: Config of the outputs' norm layers; in mmdet and mmseg of all.
         stage_cfgs: mmpretrain's further options of all stages or, in a list, of
             each; they win over what the arguments below say.
         patch_cfg: mmpretrain's further options of the patch embedding.
-        init_cfg: MMEngine's initialisation config.
         pretrain_img_size: mmdet's name of ``img_size``.
         embed_dims, depths, num_heads: mmdet's way to write ``arch``: channels of
             the first stage, blocks and heads of each stage.
@@ -141,13 +123,13 @@ class SwinTransformer(AttentionBackbone, StockSwin):
         act_cfg: Config of the activations.
         convert_weights: Convert checkpoints of microsoft/Swin-Transformer, which
             are known by their key names; with False they are refused.
-        pretrained: Path of a checkpoint (old way to write ``init_cfg``).
-        plugins: mmdet's plugins: dicts with ``cfg``, ``position``, ``stages``.
-        attention: None, a dict or a list of dicts: ``type`` (a registered
-            attention), its arguments, and optionally ``position`` ('after_attn',
-            the only one) and ``stages`` (a bool per stage).
-        freeze_attention: Let ``frozen_stages`` and ``norm_eval`` apply to
-            attention as well.
+        plugins: As in :class:`ResNet`.
+        attention: As in :class:`ResNet`; the only position is 'after_attn'.
+        options: ``in_channels``, ``norm_eval``, ``with_cp``; ``window_size``, the side of the
+            windows (7); ``drop_path_rate``, growing linearly (0.1); ``out_after_downsample``,
+            to return outputs after the patch merging; ``use_abs_pos_embed``, with
+            ``interpolate_mode`` to resize absolute position embeddings ('bicubic'); those of
+            :class:`AttentionBackbone`.
 
     Shape:
         (N, in_channels, H, W), any H, W >= 1 -> a tuple with one
@@ -162,24 +144,16 @@ class SwinTransformer(AttentionBackbone, StockSwin):
     def __init__(
         self,
         arch: str | dict | None = None,
+        *,
         img_size: int | tuple[int, int] | None = None,
         patch_size: int = 4,
-        in_channels: int = 3,
-        window_size: int = 7,
         drop_rate: float = 0.0,
-        drop_path_rate: float = 0.1,
         out_indices: Sequence[int] | None = None,
-        out_after_downsample: bool = False,
-        use_abs_pos_embed: bool = False,
-        interpolate_mode: str = 'bicubic',
-        with_cp: bool = False,
         frozen_stages: int = -1,
-        norm_eval: bool = False,
         pad_small_map: bool | None = None,
         norm_cfg: dict | None = LAYER_NORM,
         stage_cfgs: dict | Sequence[dict] | None = None,
         patch_cfg: dict | None = None,
-        init_cfg: dict | list[dict] | None = None,
         pretrain_img_size: int | tuple[int, int] | None = None,
         embed_dims: int | None = None,
         depths: Sequence[int] | None = None,
@@ -192,64 +166,42 @@ class SwinTransformer(AttentionBackbone, StockSwin):
         attn_drop_rate: float = 0.0,
         act_cfg: dict = GELU,
         convert_weights: bool = True,
-        pretrained: str | None = None,
         plugins: Sequence[dict] | None = None,
         attention: dict | Sequence[dict] | None = None,
-        freeze_attention: bool = False,
+        **options,
     ) -> None:
-        toolbox = active_toolbox()
-        dense = toolbox != 'mmpretrain'
+        dense = active_toolbox() != 'mmpretrain'
+        self.default_init = DENSE_INIT if dense else None
         arch = swin_arch(arch, embed_dims, depths, num_heads)
         num_stages = len(arch['depths'])
         if out_indices is None:
-            out_indices = tuple(range(num_stages)) if dense else (num_stages - 1,)
+            out_indices = range(num_stages) if dense else (num_stages - 1,)
         check_stage_numbers('out_indices', out_indices, 0, num_stages - 1)
         # Stages that mmpretrain freezes together with the patch embedding.
         self.frozen_with_stem = 0 if dense else 1
         most_frozen = num_stages - self.frozen_with_stem
         check_stage_numbers('frozen_stages', (frozen_stages,), -1, most_frozen)
-        slots = dict(
-            attention=parse_attention(attention, num_stages, SwinBlock),
-            plugins=parse_plugins(plugins, num_stages, SwinBlock),
-            norm_cfg=norm_cfg,
-        )
+        slots = parse_slots(SwinBlock, num_stages, attention, plugins, norm_cfg)
         inner_norm = (norm_cfg if dense else None) or LAYER_NORM
         stem_norm = inner_norm if patch_norm else None
-        projection_drop = drop_rate if dense else 0.0
-        options = dict(
-            block_cfgs=dict(
-                ffn_ratio=mlp_ratio,
-                norm_cfg=inner_norm,
-                attn_cfgs=dict(
-                    qkv_bias=qkv_bias,
-                    qk_scale=qk_scale,
-                    attn_drop=attn_drop_rate,
-                    proj_drop=projection_drop,
-                ),
-                ffn_cfgs=dict(ffn_drop=projection_drop, act_cfg=act_cfg),
-            ),
-            downsample_cfg=dict(norm_cfg=stem_norm),
-        )
+        inner_drop = drop_rate if dense else 0.0
+        attn_cfgs = dict(qkv_bias=qkv_bias, qk_scale=qk_scale)
+        attn_cfgs |= dict(attn_drop=attn_drop_rate, proj_drop=inner_drop)
+        block_cfgs = dict(ffn_ratio=mlp_ratio, norm_cfg=inner_norm, attn_cfgs=attn_cfgs)
+        block_cfgs |= dict(ffn_cfgs=dict(ffn_drop=inner_drop, act_cfg=act_cfg))
+        shared = dict(block_cfgs=block_cfgs, downsample_cfg=dict(norm_cfg=stem_norm))
         super().__init__(
             arch=arch,
             img_size=image_size(img_size, pretrain_img_size),
             patch_size=patch_size,
-            in_channels=in_channels,
-            window_size=window_size,
             drop_rate=drop_rate,
-            drop_path_rate=drop_path_rate,
             out_indices=tuple(out_indices),
-            out_after_downsample=out_after_downsample,
-            use_abs_pos_embed=use_abs_pos_embed,
-            interpolate_mode=interpolate_mode,
-            with_cp=with_cp,
             frozen_stages=frozen_stages,
-            norm_eval=norm_eval,
             pad_small_map=dense if pad_small_map is None else pad_small_map,
             norm_cfg=norm_cfg,
-            stage_cfgs=stage_options(options, stage_cfgs, strides, patch_size, num_stages),
+            stage_cfgs=stage_options(shared, stage_cfgs, strides, patch_size, num_stages),
             patch_cfg={'norm_cfg': stem_norm, **(patch_cfg or {})},
-            init_cfg=init_config(init_cfg, pretrained, DENSE_INIT if dense else None),
+            **options,
         )
         self.convert_weights = convert_weights
         for stage, (sequence, heads) in enumerate(zip(self.stages, self.num_heads, strict=True)):
@@ -260,7 +212,6 @@ class SwinTransformer(AttentionBackbone, StockSwin):
                 )
             for block in sequence.blocks:
                 SwinBlock.adopt(block, stage=stage, **slots)
-        self.freeze_attention = freeze_attention
         self.freeze()
 
     own_names = staticmethod(checkpoints.own_names)
