@@ -4,6 +4,9 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmattn.utils.errors import UserError
 
 Corners = tuple[float, float, float, float]
 
@@ -75,6 +78,15 @@ class Tally:
                 f'a fault of the converter: {self.images_read} images and {self.boxes_read} '
                 f'boxes were read, {images} and {boxes} are accounted for.'
             )
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a file, stripped, without empty ones; raises UserError if it is not text."""
+    try:
+        lines = path.read_text(encoding='utf-8-sig').splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f'{path}: not UTF-8 text: {error}') from error
+    return [line.strip() for line in lines if line.strip()]
 
 
 def parse_number(text: str | None) -> float | None:

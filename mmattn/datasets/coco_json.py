@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmattn.datasets.boxes import Record, Tally, clean_record
+from mmattn.datasets.boxes import Record, Tally, clean_record, read_lines
 from mmattn.utils.errors import UserError
 from mmattn.utils.files import write_whole
 
@@ -23,8 +23,7 @@ def read_classes(given: Sequence[str]) -> tuple[str, ...]:
     """
     names = [name.strip() for name in given]
     if len(given) == 1 and Path(given[0]).is_file():
-        lines = Path(given[0]).read_text(encoding='utf-8-sig').splitlines()
-        names = [line.strip() for line in lines if line.strip()]
+        names = read_lines(Path(given[0]))
         if not names:
             raise UserError(f'{given[0]} holds no class name; one a line is expected.')
     twice = sorted({name for name in names if names.count(name) > 1})

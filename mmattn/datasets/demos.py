@@ -1,12 +1,13 @@
 """How ``--demo`` writes data sets: what every on-disk format has in common."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from mmattn.datasets.boxes import Box, Record
 from mmattn.datasets.coco_json import write_json
 from mmattn.datasets.converters import Converter
 from mmattn.datasets.folders import members
@@ -81,6 +82,14 @@ def save_image(scene: Scene, path: Path) -> None:
     """Write the picture in the format that the suffix tells."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(scene.image).save(path, quality=92)
+
+
+def save_scene(scene: Scene, folder: Path, name: str, names: Sequence[str]) -> Record:
+    """Write the picture, and give what is to be annotated in it; names are those of classes."""
+    save_image(scene, folder / name)
+    height, width = scene.labels.shape
+    boxes = [Box(names[item.category], item.box) for item in scene.objects]
+    return Record(name, name, width, height, boxes)
 
 
 def convert_split(converter: Converter, split: str, dataset: Any) -> None:

@@ -69,10 +69,7 @@ def _heads(cfg: Config, scope: str | None) -> Iterator[tuple[str, int]]:
     """Yield (where, num_classes) of the heads that learn the classes of the data set."""
     model = cfg.get('model') or {}
     for part in () if any(map(model.get, WORDS)) else PARTS.get(scope, ()):
-        if part:
-            yield from _numbers(model.get(part), f'model.{part}')
-        else:
-            yield from _numbers(model, 'model')
+        yield from _numbers(model.get(part), f'model.{part}') if part else _numbers(model, 'model')
 
 
 def _numbers(node: object, where: str) -> Iterator[tuple[str, int]]:

@@ -72,12 +72,9 @@ def _find_roots(datasets: list[dict]) -> set[str]:
 
 
 def _paths(node: dict) -> list[str]:
-    found = []
-    for key in PATH_KEYS:
-        value = node.get(key)
-        values = value.values() if isinstance(value, dict) else [value]
-        found += [text for text in values if _is_local(text)]
-    return found
+    values = [node.get(key) for key in PATH_KEYS]
+    groups = [value.values() if isinstance(value, dict) else [value] for value in values]
+    return [text for group in groups for text in group if _is_local(text)]
 
 
 def _is_local(text: Any) -> bool:
@@ -125,20 +122,13 @@ def _map_strings(node: Any, change: Callable[[str], str]) -> Any:
 def _reroot(text: str, old_root: str, new_root: str) -> str:
     if not _is_local(text) or old_root in ('.', osp.sep):
         return text
-    rest = _rest(_normal(text), old_root)
-    if rest is None and osp.isabs(text):
-        rest = _rest(_normal(text), osp.abspath(old_root))
-    if rest is None:
-        return text
-    moved = osp.join(new_root, rest) if rest else new_root
-    # 'train/' + name is joined by plain addition in places: keep a trailing slash
-    return moved + '/' if text.endswith('/') else moved
-
-
-def _rest(path: str, root: str) -> str | None:
-    if not _below(path, root):
-        return None
-    return '' if path == root else osp.relpath(path, root)
+    path = _normal(text)
+    for root in (old_root, osp.abspath(old_root)):
+        if _below(path, root):
+            moved = osp.normpath(osp.join(new_root, osp.relpath(path, root)))
+            # 'train/' + name is joined by plain addition in places: keep a trailing slash
+            return moved + '/' if text.endswith('/') else moved
+    return text
 
 
 def _reroot_foreign(node: dict, relative_files: set[str], new_root: str) -> None:

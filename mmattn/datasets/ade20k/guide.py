@@ -1,5 +1,3 @@
-"""ADE20K: where to get it, and what to count."""
-
 from mmattn.datasets.counting import files
 from mmattn.datasets.guides import Countable, Guide
 

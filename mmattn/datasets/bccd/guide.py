@@ -1,5 +1,3 @@
-"""BCCD: where to get it, and what to count."""
-
 from mmattn.datasets.counting import files
 from mmattn.datasets.guides import Countable, Guide
 from mmattn.datasets.voc.guide import in_list

@@ -1,5 +1,3 @@
-"""CamVid: where to get it, and what to count."""
-
 from mmattn.datasets.counting import files
 from mmattn.datasets.guides import Countable, Guide
 

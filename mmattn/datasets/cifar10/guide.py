@@ -1,5 +1,3 @@
-"""CIFAR-10: where to get it, and what to count."""
-
 from mmattn.datasets.counting import batches, files
 from mmattn.datasets.guides import Countable, Guide
 

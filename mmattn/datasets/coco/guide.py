@@ -1,5 +1,3 @@
-"""COCO 2017: where to get it, and what to count."""
-
 from mmattn.datasets.counting import files
 from mmattn.datasets.guides import Countable, Guide
 

@@ -1,11 +1,9 @@
 """Reading ExDark: images and bbGt files in a folder a class, and one list with the splits.
 
-The list (github.com/cs-chan/Exclusively-Dark-Image-Dataset, Groundtruth) has the
-columns name, class, light, indoor or outdoor, split. An annotation is named after
-its image, suffix included (2015_00001.png.txt), and begins with
-``% bbGt version=3``; its lines are ``Class left top width height`` in pixels and
-seven unused columns. Names differ in the case of their suffix between the list and
-the folders.
+The list (github.com/cs-chan/Exclusively-Dark-Image-Dataset, Groundtruth) has the columns name,
+class, light, indoor or outdoor, split. An annotation is named after its image, suffix included
+(2015_00001.png.txt), and begins with ``% bbGt version=3``; its lines are ``Class left top width
+height`` in pixels and seven unused columns. List and folders differ in the case of suffixes.
 """
 
 from collections import Counter

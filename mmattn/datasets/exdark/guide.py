@@ -1,5 +1,3 @@
-"""ExDark: where to get it, and what to count."""
-
 from mmattn.datasets.counting import files, lines
 from mmattn.datasets.guides import Countable, Guide, converted
 

@@ -1,8 +1,8 @@
 """Reading FLIR ADAS v2: COCO json files that are to be cleaned.
 
-Each of six folders has its own coco.json, which names 80 categories (COCO's, some
-renamed) of which 16 have boxes: the fifteen of the release notes, and 'deer'. The
-file names in it begin with data/. Categories are told by their names.
+Each of six folders has its own coco.json, which names 80 categories (COCO's, some renamed) of
+which 16 have boxes: the fifteen of the release notes, and 'deer'. The file names in it begin with
+data/. Categories are told by their names.
 """
 
 from collections import Counter, defaultdict

@@ -1,5 +1,3 @@
-"""FLIR ADAS v2: where to get it, and what to count."""
-
 from mmattn.datasets.counting import files
 from mmattn.datasets.guides import Countable, Guide, converted
 

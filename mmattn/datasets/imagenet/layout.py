@@ -53,14 +53,14 @@ def _folders(dataset: dict) -> list[str]:
 
 
 def _greatest_label(path: Path) -> int:
-    greatest = -1
+    labels = [-1]
     rows = path.read_text(encoding='utf-8').splitlines()
     for number, row in enumerate(rows, start=1):
         label = row.strip().rsplit(' ', 1)[-1]
         if not label.isdecimal():
             raise UserError(f'{path}, line {number}: {row!r}; expected an image, a space, a label.')
-        greatest = max(greatest, int(label))
-    return greatest
+        labels.append(int(label))
+    return max(labels)
 
 
 LAYOUT = Layout(

@@ -10,7 +10,7 @@ object is converted as a crowd, which is neither missed nor false.
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmattn.datasets.boxes import Box, Record, corners_of, parse_number
+from mmattn.datasets.boxes import Box, Record, corners_of, parse_number, read_lines
 from mmattn.datasets.converters import Converter
 from mmattn.datasets.images import NO_IMAGE, SUFFIXES, list_files
 from mmattn.utils.errors import UserError
@@ -82,15 +82,9 @@ def read_annotation(path: Path, record: Record) -> None:
     Raises:
         UserError: If the file is not text.
     """
-    try:
-        lines = path.read_text(encoding='utf-8-sig').splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f'{path}: not UTF-8 text: {error}') from error
-    for line in lines:
+    for line in read_lines(path):
         # Some files end their lines with a comma.
-        fields = [field.strip() for field in line.strip().rstrip(',').split(',')]
-        if fields == ['']:
-            continue
+        fields = [field.strip() for field in line.rstrip(',').split(',')]
         score = parse_number(fields[4]) if len(fields) > 4 else None
         if score is None:
             record.remarks.append(ODD_SCORE)

@@ -166,11 +166,9 @@ class VisDroneMetric(CocoMetric):
     def _evaluate(
         self, truth: COCO, found: list[list], number: int, by_area: bool = False
     ) -> dict[str, np.ndarray]:
-        """COCO's evaluation of the best detections of each image.
+        """COCO's evaluation of the best detections of each image; -1 where nothing is annotated.
 
-        Returns:
-            precision (IoU threshold, recall, class, area, 1) and recall (IoU
-            threshold, class, area, 1); -1 where nothing is annotated.
+        Shapes: precision (IoU threshold, recall, class, area, 1), recall without the second.
         """
         best = [each for image in found for each in image[:number]]
         with contextlib.redirect_stdout(io.StringIO()):

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmattn.datasets.boxes import LISTED_TWICE, Box, Record, parse_number
+from mmattn.datasets.boxes import LISTED_TWICE, Box, Record, parse_number, read_lines
 from mmattn.datasets.converters import ALL, Converter
 from mmattn.datasets.images import NO_IMAGE, SUFFIXES, list_files, stem_of
 from mmattn.utils.errors import UserError
@@ -72,7 +72,7 @@ def read_split_file(path: Path) -> list[str]:
     """
     if not path.is_file():
         raise UserError(f'{path} does not exist; it lists the images of a split, one name a line.')
-    lines = _read_lines(path)
+    lines = read_lines(path)
     if not lines:
         raise UserError(f'{path} lists no image.')
     if _is_class_list(lines):
@@ -80,14 +80,6 @@ def read_split_file(path: Path) -> list[str]:
             f'{path} has a second column of -1, 0 and 1: it is about a single class, not a split.'
         )
     return [stem_of(line) for line in lines]
-
-
-def _read_lines(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding='utf-8-sig').splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f'{path}: not UTF-8 text: {error}') from error
-    return [line.strip() for line in lines if line.strip()]
 
 
 def _is_class_list(lines: Sequence[str]) -> bool:
@@ -127,27 +119,19 @@ class VOCTree:
         self._prefix = self.root.relative_to(base or self.root) / img_subdir
         self._images = list_files(self.root / img_subdir, SUFFIXES)
         self._xmls = list_files(self.ann_dir, ('.xml',)).by_stem
-
-    @property
-    def image_sets(self) -> Path | None:
-        """Folder of the split files, if the tree has one."""
-        for folder in (self.root / 'ImageSets' / 'Main', self.root / 'ImageSets'):
-            if any(folder.glob('*.txt')):
-                return folder
-        return None
+        sets = self.root / 'ImageSets'
+        lists = sorted((sets / 'Main').glob('*.txt')) or sorted(sets.glob('*.txt'))
+        self._lists = {path.stem: path for path in lists}
 
     def splits(self) -> list[str]:
         """Names of the splits; [] in a tree without ImageSets."""
-        if self.image_sets is None:
-            return []
-        paths = self.image_sets.glob('*.txt')
-        return sorted(path.stem for path in paths if not _is_class_list(_read_lines(path)))
+        return [name for name, path in self._lists.items() if not _is_class_list(read_lines(path))]
 
     def names(self, split: str) -> list[str]:
         """Image names of a split; ALL: every annotated or unannotated image."""
         if split == ALL and ALL not in self.splits():
             return sorted({*self._xmls, *self._images.by_stem})
-        return read_split_file(self.image_sets / f'{split}.txt')
+        return read_split_file(self._lists[split])
 
     def file_names(self) -> list[str]:
         """Paths of all images, relative to the base."""

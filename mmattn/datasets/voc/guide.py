@@ -1,5 +1,3 @@
-"""Pascal VOC 2007 and 2012: where to get them, and what to count."""
-
 from mmattn.datasets.counting import Count, files, listed, total
 from mmattn.datasets.guides import Countable, Guide
 

@@ -114,14 +114,11 @@ class VOCDataset(BaseDataset):
     def _refuse_unusable(self, records: list[Record]) -> None:
         bad = [record for record in records if record.problem]
         if bad:
-            lines = [f'  {record.file_name}: {record.problem}' for record in bad[:5]]
-            if len(bad) > 5:
-                lines.append(f'  and {len(bad) - 5} more')
-            raise UserError(
-                f'{self._where}: {len(bad)} of {len(records)} images cannot be used:\n'
-                + '\n'.join(lines)
-                + '\nAdd the files, or take the names out of the split file.'
-            )
+            lines = [f'{self._where}: {len(bad)} of {len(records)} images cannot be used:']
+            lines += [f'  {record.file_name}: {record.problem}' for record in bad[:5]]
+            lines += [f'  and {len(bad) - 5} more'] if len(bad) > 5 else []
+            lines.append('Add the files, or take the names out of the split file.')
+            raise UserError('\n'.join(lines))
 
     def _log(self, tally: Tally) -> None:
         boxes = ', '.join(f'{name} {tally.boxes[name]:,}' for name in self.metainfo['classes'])
