@@ -1,17 +1,87 @@
-"""Telling whether a checkpoint fits the model it is loaded into."""
+"""Hooks that watch a run: losses, weights, what was loaded; and the memory format."""
 
 import logging
+import math
+from collections.abc import Collection
 from typing import Any
 
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from torch import nn
+from torch import Tensor, nn
 
 from mmattn.attention import Attention
 from mmattn.backbones.loading import BARE_WEIGHTS, is_anothers
-from mmattn.utils.errors import UserError
+from mmattn.registry import HOOKS
+from mmattn.utils.errors import InvalidValue, UserError
+
+
+@HOOKS.register_module()
+class ChannelsLastHook(Hook):
+    """Store the model's convolution weights channels_last, (N, H, W, C) in memory.
+
+    Convolutions give their outputs the weights' format, so the whole network
+    follows; inputs and checkpoints need no change. Grouped and narrow
+    convolutions gain most: it halves the time of a training step of
+    SE-Res2Net-29 on a CPU.
+    """
+
+    def before_run(self, runner: Runner) -> None:
+        runner.model.to(memory_format=torch.channels_last)
+
+
+@HOOKS.register_module()
+class NonFiniteLossHook(Hook):
+    """Stop a run whose loss is NaN or infinite, and never save such weights.
+
+    Args:
+        patience: Non-finite losses in a row that are let pass. With dynamic loss
+            scaling a few are normal: the scaler skips those steps.
+    """
+
+    # After mmengine's RuntimeInfoHook, which fetches the losses from the device.
+    priority = 'ABOVE_NORMAL'
+
+    def __init__(self, patience: int = 0) -> None:
+        if patience < 0:
+            raise InvalidValue(f'patience={patience} must be 0 or more')
+        self.patience = patience
+        self._in_a_row = 0
+        self._where = ''
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        self._where = f'iteration {runner.iter + 1}, epoch {runner.epoch + 1}'
+        fetched = runner.message_hub.log_scalars
+        bad = []
+        for name in (name for name in outputs or {} if 'loss' in name):
+            known = fetched.get(f'train/{name}')
+            number = float(outputs[name]) if known is None else known.current()
+            if not math.isfinite(number):
+                bad.append(f'{name}={number}')
+        self._in_a_row = self._in_a_row + 1 if bad else 0
+        if self._in_a_row > self.patience:
+            self._stop(runner, f'non-finite loss ({", ".join(bad)})')
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        # The step after the last loss may have ruined them.
+        finite = [weight.detach().isfinite().all() for weight in runner.model.parameters()]
+        if not torch.stack(finite).all():
+            self._stop(runner, 'non-finite weights')
+
+    def _stop(self, runner: Runner, what: str) -> None:
+        rates = runner.optim_wrapper.get_lr()
+        rate = next(iter(rates.values()))[0] if rates else float('nan')
+        raise UserError(
+            f'training stopped: {what} in {self._where}, at learning rate {rate:.3g}. The '
+            f'checkpoints of {runner.work_dir} were written before it. Usual cures: a lower '
+            'learning rate (optim_wrapper.optimizer.lr), a longer warm-up, clipped gradients '
+            '(optim_wrapper.clip_grad=dict(max_norm=35)), training without --amp, or looking for '
+            'degenerate boxes in the annotations.',
+            exit_code=1,
+        )
 
 
 class CheckpointFitHook(Hook):
@@ -27,7 +97,6 @@ class CheckpointFitHook(Hook):
         self._keys: set[str] = set()
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Note the model's state before the weights are loaded."""
         # Whatever its name in the file, what is filled changes its version.
         self._before = {key: value._version for key, value in _weights(runner).items()}
         keys = checkpoint.get('state_dict', checkpoint)
@@ -67,7 +136,7 @@ def _model(runner: Runner) -> nn.Module:
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
-def _weights(runner: Runner) -> dict[str, torch.Tensor]:
+def _weights(runner: Runner) -> dict[str, Tensor]:
     """The model's own tensors, without BatchNorm's counters, which old checkpoints lack."""
     return {
         key: value
@@ -76,7 +145,7 @@ def _weights(runner: Runner) -> dict[str, torch.Tensor]:
     }
 
 
-def _some(keys: Any, limit: int = 3) -> str:
+def _some(keys: Collection[str], limit: int = 3) -> str:
     keys = sorted(keys)
     shown = ', '.join(keys[:limit]) or 'none'
     return shown + (f' and {len(keys) - limit} more' if len(keys) > limit else '')

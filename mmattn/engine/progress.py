@@ -6,14 +6,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich import progress
 
 
 class ProgressHook(Hook):
@@ -27,14 +20,14 @@ class ProgressHook(Hook):
         self._streams: list[tuple[logging.StreamHandler, Any]] = []
 
     def _open(self, runner: Runner, what: str, total: int, completed: int = 0) -> None:
-        self._progress = Progress(
-            TextColumn('{task.description}'),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn('left'),
-            TimeRemainingColumn(),
-            TextColumn('{task.fields[info]}'),
+        self._progress = progress.Progress(
+            '{task.description}',
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TimeElapsedColumn(),
+            'left',
+            progress.TimeRemainingColumn(),
+            '{task.fields[info]}',
             transient=True,
         )
         self._progress.start()
@@ -44,7 +37,7 @@ class ProgressHook(Hook):
             if type(handler) is logging.StreamHandler:
                 self._streams.append((handler, handler.setStream(sys.stdout)))
 
-    def close(self) -> None:
+    def close(self, runner: Runner | None = None) -> None:
         """Take the bar away and give the logger its stream back; safe to call twice."""
         for handler, stream in self._streams:
             if stream is not None:
@@ -54,48 +47,29 @@ class ProgressHook(Hook):
             self._progress.stop()
             self._progress = None
 
+    after_train = after_test = close
+
     def before_train(self, runner: Runner) -> None:
-        """Open the bar at the iteration the run starts or continues from."""
         self._open(runner, 'training', runner.max_iters, runner.iter)
 
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
-    ) -> None:
-        """Move the bar and show epoch and loss."""
-        loss = runner.message_hub.log_scalars.get('train/loss')
-        info = f'epoch {runner.epoch + 1}/{runner.max_epochs}' if _by_epoch(runner) else ''
-        if loss is not None:  # fetched from the device by mmengine's RuntimeInfoHook
-            info += f'  loss {loss.current():.4f}'
-        self._progress.update(
-            self._task, completed=runner.iter + 1, description='training', info=info.strip()
-        )
-
-    def after_val_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
-    ) -> None:
-        """Show how far a validation is."""
-        if self._progress is not None:
-            done = f'batch {batch_idx + 1}/{len(runner.val_dataloader)}'
-            self._progress.update(self._task, description='validating', info=done)
-
-    def after_train(self, runner: Runner) -> None:
-        """Take the bar away."""
-        self.close()
-
     def before_test(self, runner: Runner) -> None:
-        """Open the bar for a test."""
         self._open(runner, 'testing', len(runner.test_dataloader))
 
-    def after_test_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
-    ) -> None:
-        """Move the bar."""
-        self._progress.update(self._task, completed=batch_idx + 1)
+    def after_train_iter(self, runner: Runner, *args: Any, **options: Any) -> None:
+        loss = runner.message_hub.log_scalars.get('train/loss')
+        by_epoch = runner.max_epochs not in (None, 1) or 'Epoch' in type(runner.train_loop).__name__
+        info = f'epoch {runner.epoch + 1}/{runner.max_epochs}' if by_epoch else ''
+        if loss is not None:  # fetched from the device by mmengine's RuntimeInfoHook
+            info = f'{info}  loss {loss.current():.4f}'.strip()
+        self._update(completed=runner.iter + 1, description='training', info=info)
 
-    def after_test(self, runner: Runner) -> None:
-        """Take the bar away."""
-        self.close()
+    def after_val_iter(self, runner: Runner, batch_idx: int, *args: Any, **options: Any) -> None:
+        done = f'batch {batch_idx + 1}/{len(runner.val_dataloader)}'
+        self._update(description='validating', info=done)
 
+    def after_test_iter(self, runner: Runner, batch_idx: int, *args: Any, **options: Any) -> None:
+        self._update(completed=batch_idx + 1)
 
-def _by_epoch(runner: Runner) -> bool:
-    return runner.max_epochs not in (None, 1) or 'Epoch' in type(runner.train_loop).__name__
+    def _update(self, **changes: Any) -> None:
+        if self._progress is not None:
+            self._progress.update(self._task, **changes)

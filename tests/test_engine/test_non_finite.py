@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from mmattn.engine.non_finite import NonFiniteLossHook
+from mmattn.engine.hooks import NonFiniteLossHook
 from mmattn.engine.summary import RecordHook
 from mmattn.engine.train import train
 from mmattn.utils.errors import InvalidValue, UserError
