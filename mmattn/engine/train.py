@@ -10,14 +10,20 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from mmattn.engine import interrupt
-from mmattn.engine.best_checkpoint import set_save_best
 from mmattn.engine.data_check import check_data
 from mmattn.engine.data_root import set_data_root
 from mmattn.engine.distributed import init_distributed, say
 from mmattn.engine.hooks import NonFiniteLossHook
 from mmattn.engine.machine import adapt_to_machine
-from mmattn.engine.optimization import enable_amp, enable_auto_scale_lr, name_weight_decay
-from mmattn.engine.prepare import prepare, set_seed, set_work_dir
+from mmattn.engine.prepare import (
+    enable_amp,
+    enable_auto_scale_lr,
+    name_weight_decay,
+    prepare,
+    set_save_best,
+    set_seed,
+    set_work_dir,
+)
 from mmattn.engine.resume import choose_checkpoint, how_to_continue
 from mmattn.engine.runner import open_runner
 from mmattn.engine.summary import (

@@ -3,7 +3,7 @@
 import pytest
 from mmengine.config import Config
 
-from mmattn.engine.best_checkpoint import main_metric, set_save_best
+from mmattn.engine.prepare import main_metric, set_save_best
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from mmengine.optim import AmpOptimWrapper, OptimWrapper, build_optim_wrapper
 
-from mmattn.engine.optimization import enable_amp, enable_auto_scale_lr, name_weight_decay
+from mmattn.engine.prepare import enable_amp, enable_auto_scale_lr, name_weight_decay
 from mmattn.utils.errors import UserError
 
 
