@@ -20,6 +20,7 @@ from mmattn.analysis.operators import ATTENTION, Operations, count
 from mmattn.attention import Attention
 from mmattn.engine.machine import adapt_to_machine
 from mmattn.utils.errors import UserError
+from mmattn.utils.walk import type_name
 
 # Height and width when none is given, by toolbox, as the papers' tables have them.
 DEFAULT_SIZES = {'mmpretrain': (224, 224), 'mmdet': (800, 1280), 'mmseg': (512, 2048)}
@@ -46,8 +47,8 @@ def measure(cfg: Config, size: tuple[int, int] | None = None) -> Complexity:
 
     Args:
         cfg: A config of mmdet, mmseg or mmpretrain.
-        size: Height and width of the input; default 224 x 224 for classifiers, 800 x 1280
-            for detectors, 512 x 2048 for segmentation.
+        size: Height and width of the input; default 224 x 224 for classifiers (32 x 32 with
+            CIFAR's images), 800 x 1280 for detectors, 512 x 2048 for segmentation.
 
     Raises:
         UserError: If the config belongs to none of the toolboxes.
@@ -58,10 +59,13 @@ def measure(cfg: Config, size: tuple[int, int] | None = None) -> Complexity:
             f'default_scope={scope!r}: cannot tell what to measure; '
             f'valid: {", ".join(DEFAULT_SIZES)}'
         )
+    if size is None:
+        dataset = (cfg.get('train_dataloader') or {}).get('dataset', {})
+        size = (32, 32) if 'CIFAR' in type_name(dataset) else DEFAULT_SIZES[scope]
     cfg = copy.deepcopy(cfg)
     # SyncBN has the parameters of BN, but runs on GPUs only.
     adapt_to_machine(cfg)
-    result, left_out = Complexity(tuple(size or default_size(cfg))), Counter()
+    result, left_out = Complexity(tuple(size)), Counter()
     with DefaultScope.overwrite_default_scope(scope), torch.no_grad():
         # Moved, not built there: a Swin Transformer reads numbers off a tensor while it is built.
         model = MODELS.build(cfg.model).eval().to('meta')
@@ -83,12 +87,6 @@ def measure(cfg: Config, size: tuple[int, int] | None = None) -> Complexity:
 def _params(*modules: nn.Module) -> int:
     """Parameters of modules, some of which may lie in others, as SCSA's halves in SCSA."""
     return sum(p.numel() for p in {p for module in modules for p in module.parameters()})
-
-
-def default_size(cfg: Config) -> tuple[int, int]:
-    """Height and width the papers' tables count a config at; CIFAR's images are 32 x 32."""
-    dataset = str((cfg.get('train_dataloader') or {}).get('dataset', {}).get('type', ''))
-    return (32, 32) if 'CIFAR' in dataset else DEFAULT_SIZES[cfg.default_scope]
 
 
 def _count_parts(

@@ -3,8 +3,6 @@
 
 Writes OUT_DIR/train.json, val.json and test.json after the splits of imageclasslist.txt, whose file
 names are relative to ROOT.
-
-The same as to_coco.py exdark.
 """
 
 from to_coco import main

@@ -4,8 +4,6 @@
 Writes OUT_DIR/thermal_train.json, thermal_val.json, thermal_test.json and the same for rgb, as far
 as ROOT has the folders (images_thermal_train/coco.json, ...); file names in them are relative to
 ROOT.
-
-The same as to_coco.py flir.
 """
 
 from to_coco import main

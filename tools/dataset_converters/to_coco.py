@@ -23,7 +23,8 @@ WHERE = {
 
 def parse_args(name: str | None, description: str) -> argparse.Namespace:
     """Read the command line, of one data set if it has a name; nothing heavy is imported for it."""
-    parser = parser_of(description, '--force')
+    same = name and f'The same as to_coco.py {name}.'
+    parser = parser_of(description, '--force', epilog=same)
     parser.set_defaults(name=name)
     if name is None:
         names = sorted(path.parent.name for path in package().glob('datasets/*/converter.py'))

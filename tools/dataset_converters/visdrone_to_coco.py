@@ -5,8 +5,6 @@ Writes OUT_DIR/train.json, val.json and test-dev.json, as far as ROOT has the fo
 them are relative to ROOT. Ignored regions (category 0) become boxes of a category of their own,
 'ignored regions', with iscrowd=1: mmattn.VisDroneDataset and mmattn.VisDroneMetric read them, other
 tools pass them over. Objects of the category 'others' are left out and counted.
-
-The same as to_coco.py visdrone.
 """
 
 from to_coco import main
