@@ -18,8 +18,7 @@ EXPECTED = 'a COCO file has images, annotations and categories, lists of dicts'
 def read_classes(given: Sequence[str]) -> tuple[str, ...]:
     """Class names from a command line: the names, or the one file that lists them.
 
-    Raises:
-        UserError: If a name is given twice or the file holds none.
+    Raises UserError if a name is given twice or the file holds none.
     """
     names = [name.strip() for name in given]
     if len(given) == 1 and Path(given[0]).is_file():
@@ -35,12 +34,8 @@ def read_classes(given: Sequence[str]) -> tuple[str, ...]:
 def coco_content(records: Iterable[Record], classes: Sequence[str]) -> tuple[dict[str, Any], Tally]:
     """Clip, drop and count, and lay out as COCO.
 
-    Ids begin at 1: pycocotools takes an annotation with the id 0 for 'no match'.
-    ``segmentation`` is empty, since a box is no mask.
-
-    Args:
-        records: Images whose size is known, unless they have a problem.
-        classes: Class names; category ids follow their order.
+    Ids begin at 1: pycocotools takes an annotation with the id 0 for 'no match'. Those of the
+    categories follow the classes. ``segmentation`` is empty, since a box is no mask.
 
     Returns:
         The COCO dict (``bbox`` is x, y, width, height in pixels) and the counts.
@@ -87,8 +82,7 @@ def _number(value: float) -> int | float:
 def read_json(path: Path, lists: Sequence[str] = LISTS) -> dict[str, Any]:
     """The content of a COCO json file with at least these lists of dicts.
 
-    Raises:
-        UserError: If it is no json, or a list is missing or holds something else; names the file.
+    Raises UserError if it is no json, or a list is missing or holds something else.
     """
     try:
         content = json.loads(path.read_bytes())

@@ -15,11 +15,7 @@ ALL = 'all'
 
 
 class Converter(ABC):
-    """A data set in its own format on disk, read split by split.
-
-    Args:
-        root: The folder that the records' file names are relative to.
-    """
+    """A data set in its own format; file names of its records are relative to ``root``."""
 
     #: Class names in the order of their labels; () takes those found, sorted.
     classes: tuple[str, ...] = ()
@@ -42,11 +38,7 @@ class Converter(ABC):
         return []
 
     def choose_splits(self, wanted: Sequence[str] = ()) -> list[str]:
-        """The splits asked for, or all there are.
-
-        Raises:
-            UserError: If one asked for does not exist; names those that do.
-        """
+        """The splits asked for, or all there are; raises UserError if one does not exist."""
         available = self.splits()
         for split in wanted:
             if split not in available:
@@ -57,12 +49,12 @@ class Converter(ABC):
     def to_coco(
         self, splits: Sequence[str] = (), classes: Sequence[str] = ()
     ) -> tuple[dict[str, dict[str, Any]], dict[str, Tally], list[str]]:
-        """Read, check, clip, drop and count; all splits unless told.
+        """Read, check, clip, drop and count.
 
         Args:
-            splits: Names of splits.
-            classes: Class names in the order of their ids; without them the data
-                set's own, or those found in all splits together, sorted.
+            splits: Which to convert; all unless told.
+            classes: Class names in the order of their ids; without them the data set's own, or
+                those found in all splits together, sorted.
 
         Returns:
             The COCO dict of each split, the counts of each, and notes on the whole.

@@ -10,20 +10,21 @@ from pathlib import Path, PurePosixPath
 Count = Callable[[Path], int]
 
 
-def files(*patterns: str) -> Count:
+def _in_folder(count: Callable[..., int]) -> Callable[..., Count]:
+    """Leaves the folder for later: what counts files('*.jpg') in it is files('*.jpg')(root)."""
+    return lambda *arguments: lambda root: count(root, *arguments)
+
+
+@_in_folder
+def files(root: Path, *patterns: str) -> int:
     """Files that match one of the patterns, whose last part is compared in lower case."""
-    parts = [PurePosixPath(pattern) for pattern in patterns]
-
-    def count(root: Path) -> int:
-        return sum(
-            fnmatch(entry.name.lower(), part.name) and entry.is_file()
-            for part in parts
-            for folder in _folders(root, part.parent)
-            # Much faster than glob for ImageNet's 1.3 million files.
-            for entry in os.scandir(folder)
-        )
-
-    return count
+    return sum(
+        fnmatch(entry.name.lower(), part.name) and entry.is_file()
+        for part in map(PurePosixPath, patterns)
+        for folder in _folders(root, part.parent)
+        # Much faster than glob for ImageNet's 1.3 million files.
+        for entry in os.scandir(folder)
+    )
 
 
 def _folders(root: Path, pattern: PurePosixPath) -> list[Path]:
@@ -31,40 +32,30 @@ def _folders(root: Path, pattern: PurePosixPath) -> list[Path]:
     return [folder for folder in found if folder.is_dir()]
 
 
-def listed(list_file: str, image: str) -> Count:
+@_in_folder
+def listed(root: Path, list_file: str, image: str) -> int:
     """Names of a list, one a line, whose image is there; ``image`` has {} for the name."""
-
-    def count(root: Path) -> int:
-        path = root / list_file
-        if not path.is_file():
-            return 0
-        folder = root / PurePosixPath(image).parent
-        present = set(os.listdir(folder)) if folder.is_dir() else set()
-        names = path.read_text(encoding='utf-8-sig').split()
-        return sum(PurePosixPath(image).name.format(name) in present for name in names)
-
-    return count
+    folder = root / PurePosixPath(image).parent
+    present = set(os.listdir(folder)) if folder.is_dir() else set()
+    name = PurePosixPath(image).name
+    return sum(name.format(line.strip()) in present for line in _lines(root / list_file))
 
 
-def lines(list_file: str, ending: str) -> Count:
+@_in_folder
+def lines(root: Path, list_file: str, ending: str) -> int:
     """Lines of a list that end so."""
-
-    def count(root: Path) -> int:
-        path = root / list_file
-        rows = path.read_text(encoding='utf-8-sig').splitlines() if path.is_file() else []
-        return sum(row.rstrip().endswith(ending) for row in rows)
-
-    return count
+    return sum(line.rstrip().endswith(ending) for line in _lines(root / list_file))
 
 
-def batches(folder: str, sums: Mapping[str, str], images: int) -> Count:
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding='utf-8-sig').splitlines() if path.is_file() else []
+
+
+@_in_folder
+def batches(root: Path, folder: str, sums: Mapping[str, str], images: int) -> int:
     """Images in files that each hold ``images`` of them and have the MD5 sum of the original."""
-
-    def count(root: Path) -> int:
-        paths = [(root / folder / name, expected) for name, expected in sums.items()]
-        return images * sum(path.is_file() and _md5(path) == expected for path, expected in paths)
-
-    return count
+    paths = [(root / folder / name, expected) for name, expected in sums.items()]
+    return images * sum(path.is_file() and _md5(path) == expected for path, expected in paths)
 
 
 def _md5(path: Path) -> str:

@@ -6,11 +6,9 @@ from typing import Any
 
 
 def members(role: str) -> dict[str, Any]:
-    """Name of a data set -> what it has of a role.
+    """Name of a data set -> what it has of a role: 'guide', 'converter', 'layout' or 'demo'.
 
-    Args:
-        role: 'guide', 'converter', 'layout' or 'demo': the file in the folder of each data
-            set, and in capitals the name in it.
+    That is the file in the data set's folder, and in capitals the name in it.
     """
     return {
         path.parent.name: getattr(

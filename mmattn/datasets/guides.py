@@ -41,8 +41,8 @@ class Guide:
     @property
     def layout(self) -> str:
         """Title, source and tree."""
-        lines = [f'{self.title}, from {self.source}:', '  DATA_ROOT/']
-        lines += [f'    {line}' for line in self.tree]
+        tree = [f'    {line}' for line in self.tree]
+        lines = [f'{self.title}, from {self.source}:', '  DATA_ROOT/', *tree]
         if self.prepare:
             lines.append(f'  then: {self.prepare}')
         return '\n'.join(lines)

@@ -46,9 +46,7 @@ def stem_of(name: str) -> str:
 def image_size(path: Path) -> tuple[int, int]:
     """Width and height as mmcv loads the image (turned by its EXIF orientation), of its header.
 
-    Raises:
-        FileNotFoundError: If there is no such file.
-        OSError: If it is not an image that Pillow knows.
+    Raises FileNotFoundError, or OSError for what is not an image that Pillow knows.
     """
     try:
         with Image.open(path) as image:

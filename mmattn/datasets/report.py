@@ -4,18 +4,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from mmattn.datasets.boxes import Tally
 
 
 def summary_table(tallies: Mapping[str, Tally], classes: Sequence[str], title: str) -> Table:
     """One column a split: images, boxes of each class, and what was dropped or odd, and why."""
-    table = Table(title=escape(title), title_justify='left')
-    table.add_column('')
-    for split in tallies:
-        table.add_column(escape(split), justify='right')
-    table.add_column('for example')
+    splits = (Column(escape(split), justify='right') for split in tallies)
+    table = Table('', *splits, 'for example', title=escape(title), title_justify='left')
 
     def row(name: str, values: Sequence[int], style: str = '') -> None:
         names = [each for t in tallies.values() for each in t.examples.get(name, [])]

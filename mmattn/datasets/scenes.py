@@ -33,10 +33,7 @@ class SceneObject:
 
 @dataclass(frozen=True)
 class Scene:
-    """An RGB image (H, W, 3) uint8, its objects, and the category of each pixel (H, W) int16.
-
-    Pixels of no category are -1.
-    """
+    """An image (H, W, 3) uint8, its objects, and each pixel's category (H, W) int16 or -1."""
 
     image: np.ndarray
     objects: tuple[SceneObject, ...]
@@ -113,16 +110,14 @@ def draw_scene(
     for _ in range(wanted * 8):
         if len(objects) == wanted:
             break
-        kind = category
-        if kind is None:
-            kind = int(rng.integers(style.stuff, style.categories))
+        drawn = category is None
+        kind = int(rng.integers(style.stuff, style.categories)) if drawn else category
         candidate = SceneObject(kind, _place(rng, size, style, kind))
         if any(_overlap(candidate.box, other.box) > 0.05 for other in objects):
             continue
         objects.append(candidate)
         cover = _coverage(candidate.outline, size)
-        paint = _paint(rng, size, kind)
-        image += cover[..., None] * (paint - image)
+        image += cover[..., None] * (_paint(rng, size, kind) - image)
         labels[cover > 0.5] = kind
     noise = rng.normal(0, 7, image.shape)
     return Scene((image + noise).clip(0, 255).astype(np.uint8), tuple(objects), labels)

@@ -18,5 +18,4 @@ def paths(dataset: dict) -> Iterator[tuple[str, str]]:
         yield osp.join(root, dataset.get('data_prefix') or '', folder), 'folder'
 
 
-READERS = ('CIFAR10', 'GeneratedCIFAR10', 'CIFAR100', 'GeneratedCIFAR100')
-LAYOUT = Layout(READERS, paths=paths)
+LAYOUT = Layout(('CIFAR10', 'GeneratedCIFAR10', 'CIFAR100', 'GeneratedCIFAR100'), paths=paths)

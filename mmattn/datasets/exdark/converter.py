@@ -31,10 +31,8 @@ OTHER_NAME = 'the list spells the name differently, found by its stem'
 class ExDarkConverter(Converter):
     """The tree ExDark/CLASS/*, ExDark_Annno/CLASS/*.txt, imageclasslist.txt below ``root``.
 
-    Any folders below those of the images and of the annotations are searched.
-
-    Raises:
-        UserError: If the list is missing or malformed.
+    Any folders below those of the images and of the annotations are searched. Raises UserError
+    if the list is missing or malformed.
     """
 
     classes = CLASSES
@@ -90,11 +88,7 @@ def _by_stem(names: set[str]) -> dict[str, str]:
 
 
 def read_list(path: Path) -> dict[str, list[str]]:
-    """Image names of each split.
-
-    Raises:
-        UserError: If the file is missing, or a line has other columns.
-    """
+    """Image names of each split; raises UserError for a missing file or a line of other columns."""
     if not path.is_file():
         raise UserError(
             f'{path} does not exist; it lists the images of ExDark and their splits, and comes '

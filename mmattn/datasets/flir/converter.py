@@ -31,11 +31,7 @@ NO_ENTRY = 'annotated, but not in the list of images'
 
 
 class FLIRConverter(Converter):
-    """FLIR's own folders, such as images_thermal_train, below ``root``.
-
-    Raises:
-        UserError: If there is none.
-    """
+    """FLIR's own folders, such as images_thermal_train, below ``root``; UserError if none."""
 
     classes = CLASSES
 

@@ -29,10 +29,9 @@ def adapt(dataset: Any, cfg: dict, categories: int) -> list[str]:
     come first, so that labels stay those of the full list.
     """
     names = dataset.CLASSES
-    if dataset.ann_file or names is None or len(names) <= categories:
-        return []
-    cfg.pop('classes', None)
-    cfg['metainfo'] = {**(cfg.get('metainfo') or {}), 'classes': tuple(names[:categories])}
+    if not dataset.ann_file and names is not None and len(names) > categories:
+        cfg.pop('classes', None)
+        cfg['metainfo'] = {**(cfg.get('metainfo') or {}), 'classes': tuple(names[:categories])}
     return []
 
 

@@ -30,8 +30,7 @@ ODD_SCORE = 'score is not a number, taken for 1'
 class VisDroneConverter(Converter):
     """VisDrone's own folders below ``root``; each is a split, named by what follows 'DET-'.
 
-    Raises:
-        UserError: If there is none with images and annotations.
+    Raises UserError if there is none with images and annotations.
     """
 
     classes = CLASSES
@@ -77,11 +76,7 @@ class VisDroneConverter(Converter):
 
 
 def read_annotation(path: Path, record: Record) -> None:
-    """Add the boxes of one file to a record; what cannot be read stays in it as an empty box.
-
-    Raises:
-        UserError: If the file is not text.
-    """
+    """Add the boxes of one file to a record; what cannot be read stays in it as an empty box."""
     for line in read_lines(path):
         # Some files end their lines with a comma.
         fields = [field.strip() for field in line.rstrip(',').split(',')]

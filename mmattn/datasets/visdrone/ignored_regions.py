@@ -9,8 +9,8 @@ INSIDE = 0.5
 def coverage(boxes: np.ndarray, regions: np.ndarray) -> np.ndarray:
     """How much of each box lies inside the union of the regions.
 
-    Areas are exact; the toolkit counts whole pixels, in which its regions are a
-    pixel wider to the left and to the top.
+    Areas are exact; the toolkit counts whole pixels, in which its regions are a pixel wider to
+    the left and to the top.
 
     Args:
         boxes: Corners x1, y1, x2, y2 of shape (N, 4).

@@ -13,7 +13,6 @@ import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from mmattn.datasets.boxes import LISTED_TWICE, Box, Record, parse_number, read_lines
 from mmattn.datasets.converters import ALL, Converter
@@ -27,15 +26,11 @@ NO_SIZE = "no usable <size>, the image's was used"
 ODD_DIFFICULT = '<difficult> is not a number, taken for 0'
 
 
-def parse_xml(path: Path) -> tuple[dict[str, Any], list[Box], list[str]]:
-    """Read one annotation file.
+def parse_xml(path: Path) -> Record:
+    """Read one annotation file; ``file_name`` is what it says, '' if it says none.
 
-    Returns:
-        Its filename and size (width, height), None if missing; all objects, also those
-        without a name or a box; remarks.
-
-    Raises:
-        UserError: If the file is not xml, or not an annotation; names it.
+    All objects are in it, also those without a name or a box. Raises UserError if the file is
+    not xml, or not an annotation.
     """
     try:
         root = ElementTree.parse(path).getroot()
@@ -43,32 +38,28 @@ def parse_xml(path: Path) -> tuple[dict[str, Any], list[Box], list[str]]:
         raise UserError(f'{path}: not well-formed xml: {error}') from error
     if root.tag != 'annotation':
         raise UserError(f'{path}: a VOC file begins with <annotation>, this one with <{root.tag}>.')
-    remarks = []
-    size = tuple(parse_number(root.findtext(f'size/{side}')) for side in ('width', 'height'))
+    record = Record(path.stem, (root.findtext('filename') or '').strip())
+    size = [parse_number(root.findtext(f'size/{side}')) for side in ('width', 'height')]
     # Labelling tools write 0 when they could not open the image.
     if all(value is not None and 1 <= value < float('inf') for value in size):
-        size = (int(size[0]), int(size[1]))
+        record.width, record.height = map(int, size)
     else:
-        size = None
-        remarks.append(NO_SIZE)
-    boxes = []
+        record.remarks.append(NO_SIZE)
     for node in root.findall('object'):
         label = (node.findtext('name') or '').strip() or None
         corners = [parse_number(node.findtext(f'bndbox/{key}')) for key in CORNERS]
         corners = None if None in corners else tuple(value - 1 for value in corners)
         difficult = parse_number((node.findtext('difficult') or '0').strip())
         if difficult is None:
-            remarks.append(ODD_DIFFICULT)
-        boxes.append(Box(label, corners, crowd=bool(difficult)))
-    filename = (root.findtext('filename') or '').strip() or None
-    return dict(filename=filename, size=size), boxes, remarks
+            record.remarks.append(ODD_DIFFICULT)
+        record.boxes.append(Box(label, corners, crowd=bool(difficult)))
+    return record
 
 
 def read_split_file(path: Path) -> list[str]:
     """Names listed in an ImageSets file, one a line.
 
-    Raises:
-        UserError: If it is missing, empty, or one of VOC's lists of a single class.
+    Raises UserError if it is missing, empty, or one of VOC's lists of a single class.
     """
     if not path.is_file():
         raise UserError(f'{path} does not exist; it lists the images of a split, one name a line.')
@@ -88,16 +79,10 @@ def _is_class_list(lines: Sequence[str]) -> bool:
 
 
 class VOCTree:
-    """A folder with images and xml files of the same names.
+    """A folder with images and xml files of the same names, in subfolders or the same one.
 
-    Args:
-        root: The folder.
-        img_subdir: Folder of the images below it.
-        ann_subdir: Folder of the xml files below it; may be the same one.
-        base: Folder that the records' file names are relative to; the root unless told.
-
-    Raises:
-        UserError: If one of the folders does not exist.
+    The records' file names are relative to ``base``, the root unless told. Raises UserError if
+    one of the folders does not exist.
     """
 
     def __init__(
@@ -138,11 +123,7 @@ class VOCTree:
         return [(self._prefix / name).as_posix() for name in sorted(self._images.by_name)]
 
     def records(self, names: Iterable[str]) -> list[Record]:
-        """Read annotations; a name given twice is read once, and remarked on.
-
-        Raises:
-            UserError: If an xml file is malformed.
-        """
+        """Read annotations; a name given twice is read once, and remarked on."""
         records = []
         for name, times in Counter(names).items():
             record = self._record(name)
@@ -154,33 +135,23 @@ class VOCTree:
         if name not in self._xmls:
             image = self._images.by_stem.get(name, name)
             return Record(name, (self._prefix / image).as_posix(), problem=NO_XML)
-        fields, boxes, remarks = parse_xml(self.ann_dir / self._xmls[name])
-        image = self._find_image(name, fields['filename'])
-        path = (self._prefix / (image or name)).as_posix()
-        problem = '' if image else NO_IMAGE
-        return Record(name, path, *(fields['size'] or (None, None)), boxes, problem, remarks)
-
-    def _find_image(self, name: str, filename: str | None) -> str | None:
+        record = parse_xml(self.ann_dir / self._xmls[name])
         # <filename> is often stale (renamed files, another suffix), so the xml's own name
         # comes first, unless <filename> tells apart two images that share it.
-        there = filename in self._images.by_name
-        if there and stem_of(filename) == name:
-            return filename
-        return self._images.by_stem.get(name, filename if there else None)
+        image = record.file_name if record.file_name in self._images.by_name else None
+        if image is None or stem_of(image) != name:
+            image = self._images.by_stem.get(name, image)
+        record.name = name
+        record.file_name = (self._prefix / (image or name)).as_posix()
+        record.problem = '' if image else NO_IMAGE
+        return record
 
 
 class VOCConverter(Converter):
     """The tree at ``root``, or those of a devkit: ``root/VOC2007``, ``root/VOC2012``.
 
-    A devkit's years are joined. A tree without ImageSets has the one split 'all'.
-
-    Args:
-        root: The folder that the records' file names are relative to.
-        img_subdir: Folder of the images in each tree.
-        ann_subdir: Folder of the xml files in each tree.
-
-    Raises:
-        UserError: If a folder is missing.
+    A devkit's years are joined. A tree without ImageSets has the one split 'all'. Raises
+    UserError if a folder is missing.
     """
 
     def __init__(

@@ -37,7 +37,7 @@ def check(dataset: dict, reader: type) -> Iterator[str]:
     seen: set[str | None] = set()
     for number, file in enumerate(files, start=1):
         if file.is_file():
-            seen |= {box.label for box in parse_xml(file)[1]}
+            seen |= {box.label for box in parse_xml(file).boxes}
         if seen.issuperset(wanted) or (number >= ENOUGH and not seen.isdisjoint(wanted)):
             return
     others = seen - {None} - set(wanted)
