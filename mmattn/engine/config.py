@@ -1,18 +1,26 @@
-"""Finding and reading configs."""
+"""Finding and reading configs, and changing them with ``--cfg-options``."""
 
+import argparse
 import difflib
+import inspect
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from mmengine.config import Config
+import mmengine.registry
+from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.hub import get_config
+from mmengine.registry import Registry
+from mmengine.runner import Runner
 
-from mmattn.engine.mistakes import explain_reading
-from mmattn.engine.options import merge_options, parse_options
+from mmattn.engine.mistakes import accepted_arguments, did_you_mean, explain_reading
 from mmattn.utils.errors import UserError
 
 TOOLBOXES = ('mmdet', 'mmseg', 'mmpretrain')
+# Similar enough to be a slip of the keyboard: 'backbon', 'attenion', but not 'test_cfg'.
+TYPO_CUTOFF = 0.8
 
 
 def shipped_configs_dir() -> Path | None:
@@ -52,15 +60,9 @@ def find_config(name: str) -> Path:
         stem = path.name[:-3] if path.suffix == '.py' else path.name
         if stem in shipped:
             return shipped[stem]
-    near = difflib.get_close_matches(path.stem, shipped, n=3, cutoff=0.5)
-    lines = [f'config {name!r} does not exist.']
-    if path.is_dir():
-        lines = [f'{name!r} is a folder; a config is a file.']
-    if near:
-        lines.append('Did you mean ' + ' or '.join(near) + '?')
-    elif shipped:
-        lines.append('Shipped configs: ' + ', '.join(shipped) + '.')
-    raise UserError(' '.join(lines))
+    fault = 'is a folder; a config is a file' if path.is_dir() else 'does not exist'
+    listed = f' Shipped configs: {", ".join(shipped)}.' if shipped else ''
+    raise UserError(f'config {name!r} {fault}.{did_you_mean(path.stem, shipped) or listed}')
 
 
 def load_config(name: str, options: Sequence[str] = ()) -> tuple[Config, list[str]]:
@@ -112,3 +114,80 @@ def _toolbox_of_model(cfg: Config) -> str | None:
     kind = (cfg.get('model') or {}).get('type') or ''
     scope = (kind if isinstance(kind, str) else kind.__module__).partition('.')[0]
     return scope if scope in TOOLBOXES else None
+
+
+def parse_options(options: Sequence[str]) -> dict[str, Any]:
+    """Parse ``key=value`` strings with the syntax of mmengine's ``DictAction``."""
+    for option in options:
+        if '=' not in option:
+            raise UserError(f'--cfg-options {option!r} is not of the form key=value.')
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='*', action=DictAction)
+    # A value may begin with a dash (lr=-1 does not, but '-x=1' would look like a flag).
+    return parser.parse_args(['--cfg-options', *options]).cfg_options
+
+
+def merge_options(cfg: Config, options: dict[str, Any]) -> list[str]:
+    """Merge options (dotted keys and values) into ``cfg`` in place; refuse misspelt keys.
+
+    A key the config does not have is refused if a neighbour's name is nearly
+    the same and the component does not take it; other new keys are merged.
+
+    Returns:
+        Notes about keys that the config did not have before.
+    """
+    notes = []
+    for key, value in options.items():
+        notes += _check_option(cfg, key)
+        try:
+            cfg.merge_from_dict({key: value})
+        except (KeyError, TypeError, AssertionError) as error:
+            message = f'--cfg-options {key}={value} does not fit the config: {error}'
+            raise UserError(message) from error
+    return notes
+
+
+def _check_option(cfg: Config, key: str) -> list[str]:
+    node: Any = cfg._cfg_dict
+    parts = key.split('.')
+    for depth, part in enumerate(parts):
+        where = '.'.join(parts[:depth]) or 'the config'
+        if isinstance(node, (list, tuple)):
+            if not part.isdigit() or int(part) >= len(node):
+                raise UserError(
+                    f'--cfg-options {key}: {where} is a list of {len(node)} entries; {part!r} '
+                    f'is not an index from 0 to {len(node) - 1}.'
+                )
+            node = node[int(part)]
+            continue
+        if not isinstance(node, dict):
+            raise UserError(f'--cfg-options {key}: {where} is {node!r}, which has no key {part!r}.')
+        if part in node:
+            # dict options cannot be merged into None (attention=None); start from nothing
+            if node[part] is None and depth < len(parts) - 1:
+                node[part] = ConfigDict()
+            node = node[part]
+            continue
+        near = difflib.get_close_matches(part, node, n=1, cutoff=TYPO_CUTOFF)
+        if near and part not in _known_arguments(cfg, Runner if depth == 0 else node.get('type')):
+            meant = '.'.join([*parts[:depth], near[0], *parts[depth + 1 :]])
+            raise UserError(
+                f'--cfg-options {key}: {where} has no key {part!r}. Did you mean {meant}? '
+                f'It has: {", ".join(map(str, node))}.'
+            )
+        return [f'--cfg-options {key}: a new key, {where} had no {part!r}.']
+    return []
+
+
+def _known_arguments(cfg: Config, component: Any) -> set[str]:
+    """Arguments of a class, or of the class of a name in a config, of any registry."""
+    if isinstance(component, str):
+        scope = cfg.get('default_scope') or 'mmengine'
+        name = component if '.' in component else f'{scope}.{component}'
+        for registry in vars(mmengine.registry).values():
+            # RuntimeError is what get() raises for 'unknown.Name'
+            with suppress(RuntimeError):
+                if isinstance(registry, Registry) and (found := registry.get(name)):
+                    component = found
+                    break
+    return accepted_arguments(component) if inspect.isclass(component) else set()

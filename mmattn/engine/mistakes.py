@@ -15,8 +15,6 @@ from typing import Any
 
 from mmengine.registry import Registry, build_from_cfg
 
-from mmattn.engine.options import accepted_arguments
-
 
 def explain_reading(error: Exception) -> str | None:
     """Say what is wrong with a config file that cannot be read; None if it is not the file."""
@@ -35,7 +33,7 @@ def explain_reading(error: Exception) -> str | None:
         return f'custom_imports: {error}. Modules beside the config and installed ones are found.'
     if isinstance(error, FileNotFoundError):
         missing = Path(error.filename or re.findall('"(.+)"', text)[-1])
-        near = _near(missing.name, (path.name for path in missing.parent.glob('*.*')))
+        near = did_you_mean(missing.name, (path.name for path in missing.parent.glob('*.*')))
         return f'its _base_ {missing} does not exist.{near}'
     base = re.search(r'from ((\w+)\.configs[.\w]*) import', text)
     if base and 'not found' in text:
@@ -84,7 +82,9 @@ def _unknown_type(name: str, registry: Registry) -> str:
     members = [(child.scope, key) for child in _family(registry.root) for key in child.module_dict]
     full = {f'{place}.{key}' for place, key in members}
     here = {key for place, key in members if place in (registry.scope, 'mmengine')}
-    near = _near(name, full) if scope else _near(bare, here) or _near(bare, full)
+    near = (
+        did_you_mean(name, full) if scope else did_you_mean(bare, here) or did_you_mean(bare, full)
+    )
     where = f'of {scope or registry.scope}'
     if scope and scope not in {place for place, _ in members}:
         where = f': {scope!r} is no package with registries'
@@ -106,7 +106,7 @@ def _bad_argument(text: str, component: type, cfg: dict[str, Any]) -> str | None
     shown = f'{component.__name__} of {component.__module__}'
     if unexpected and unexpected[1] in cfg:
         accepted = sorted(accepted_arguments(component))
-        near = _near(unexpected[1], accepted)
+        near = did_you_mean(unexpected[1], accepted)
         return (
             f'config: {shown} takes no argument {unexpected[1]!r} '
             f'(={cfg[unexpected[1]]!r}).{near} It takes: {", ".join(accepted)}.'
@@ -115,7 +115,15 @@ def _bad_argument(text: str, component: type, cfg: dict[str, Any]) -> str | None
     return f'config: {shown} needs {missing[1]}; given is {dict(cfg)}.' if missing else None
 
 
-def _near(name: str, names: Iterable[str]) -> str:
+def accepted_arguments(component: type) -> set[str]:
+    """Names of the arguments of a class and of those it inherits from."""
+    inits = [vars(base)['__init__'] for base in component.__mro__ if '__init__' in vars(base)]
+    names = {name for init in inits[:-1] for name in inspect.signature(init).parameters}
+    return names - {'self', 'args', 'kwargs'}
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """A sentence that names what is near ``name``, after a space; '' if nothing is."""
     found = difflib.get_close_matches(name, sorted(names), n=3, cutoff=0.6)
     return f' Did you mean {" or ".join(found)}?' if found else ''
 

@@ -4,7 +4,6 @@ Those about data are in data_check, class_check and data_root, those about the m
 machine, processes and the checkpoint to continue from in distributed and resume.
 """
 
-import difflib
 import importlib.util
 import inspect
 from collections.abc import Callable, Iterable, Sequence
@@ -15,6 +14,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, OPTIMIZERS
 
 from mmattn.engine.config import TOOLBOXES, load_config
+from mmattn.engine.mistakes import did_you_mean
 from mmattn.registry import METRICS
 from mmattn.utils.errors import UserError
 from mmattn.utils.walk import iter_dicts, type_name
@@ -60,9 +60,8 @@ def require_toolbox(cfg: Config) -> None:
             f"the config is for {scope} (default_scope), which is not installed: 'python -m "
             "mmattn doctor' shows what is, and the command that installs the rest."
         )
-    near = difflib.get_close_matches(scope, TOOLBOXES, n=1)
-    meant = f'Did you mean {near[0]}?' if near else f'The toolboxes are {", ".join(TOOLBOXES)}.'
-    raise UserError(f'default_scope={scope!r} is no installed package. {meant}')
+    meant = did_you_mean(scope, TOOLBOXES) or f' The toolboxes are {", ".join(TOOLBOXES)}.'
+    raise UserError(f'default_scope={scope!r} is no installed package.{meant}')
 
 
 def set_work_dir(cfg: Config, work_dir: str | None, name: str, demo: bool = False) -> None:

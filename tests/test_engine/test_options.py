@@ -3,8 +3,7 @@
 import pytest
 from mmengine.config import Config
 
-from mmattn.engine.config import load_config
-from mmattn.engine.options import merge_options
+from mmattn.engine.config import load_config, merge_options
 from mmattn.utils.errors import UserError
 
 
