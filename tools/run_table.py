@@ -72,11 +72,12 @@ def main(args: argparse.Namespace) -> None:
     from mmattn.utils.errors import UserError
 
     rows = find_experiments(args.table, args.config, args.attention)
-    runs = [run for row in rows for run in row.runs(args.seed)]
+    numbered = dict(enumerate(run for row in rows for run in row.runs(args.seed)))
     if args.row is not None:
-        if not 0 <= args.row < len(runs):
-            raise UserError(f'--row {args.row}: there are runs 0 to {len(runs) - 1}.')
-        runs = [runs[args.row]]
+        if args.row not in numbered:
+            raise UserError(f'--row {args.row}: there are runs 0 to {len(numbered) - 1}.')
+        numbered = {args.row: numbered[args.row]}
+    runs = list(numbered.values())
     how = table.How(args.gpus, args.demo, args.options, args.cfg_options)
     if args.dry_run:
         print('\n'.join(shlex.join(table.train_command(one, how)) for one in runs))
@@ -85,7 +86,7 @@ def main(args: argparse.Namespace) -> None:
     elif args.launcher == 'slurm':
         # A task is this command without Slurm.
         words = [sys.executable, __file__, *sys.argv[1:], '--launcher', 'none']
-        print(table.submit_array(runs, words, shlex.split(args.sbatch_args), args.demo))
+        print(table.submit_array(numbered, words, shlex.split(args.sbatch_args), args.demo))
     else:
         failed = table.run_all(runs, how)
         table.print_results(runs, args.demo)

@@ -110,23 +110,23 @@ def run_all(runs: Sequence[Experiment], how: How) -> list[str]:
 
 
 def submit_array(
-    runs: Sequence[Experiment], words: list[str], sbatch_args: list[str], demo: bool
+    runs: Mapping[int, Experiment], words: list[str], sbatch_args: list[str], demo: bool
 ) -> str:
     """Submit a Slurm array with a task for each run that is not finished; what sbatch says.
 
     Args:
-        runs: All runs, in the order of the table.
+        runs: Number of a run in the table -> the run.
         words: The command that does run ``--row $SLURM_ARRAY_TASK_ID``.
         sbatch_args: Resources, such as ``--partition=gpu --gres=gpu:1``.
         demo: Whether the runs are demos.
     """
-    open_runs = [i for i, run in enumerate(runs) if result_of(run, demo) is None]
+    open_runs = [number for number, run in runs.items() if result_of(run, demo) is None]
     if not open_runs:
         raise UserError('every row is finished: nothing to submit.', exit_code=0)
     command = [
         'sbatch',
         f'--array={",".join(map(str, open_runs))}',
-        f'--job-name={runs[0].table}',
+        f'--job-name={next(iter(runs.values())).table}',
         *sbatch_args,
         f'--wrap={shlex.join(words)} --row $SLURM_ARRAY_TASK_ID',
     ]

@@ -167,13 +167,16 @@ def test_a_slurm_array_has_a_task_for_each_open_run(seeded, tool, tmp_path, monk
     assert 'dist_train.sh' in line and '--seed 2' in line and '--amp' in line
     assert line.endswith('a=1')
 
+    assert tool(*words, '--row', '2') == 0
+    assert '--array=2 ' in capsys.readouterr().out
+
     monkeypatch.setenv('PATH', '/nowhere')
     with pytest.raises(UserError, match='sbatch is not here.*--array=1'):
-        run.submit_array(seeded, ['run_table.py'], [], demo=False)
+        run.submit_array(dict(enumerate(seeded)), ['run_table.py'], [], demo=False)
     for one in seeded:
         finish(one, {})
     with pytest.raises(UserError, match='every row is finished'):
-        run.submit_array(seeded, ['run_table.py'], [], demo=False)
+        run.submit_array(dict(enumerate(seeded)), ['run_table.py'], [], demo=False)
 
 
 def test_options_reach_every_run(tool, capsys):
