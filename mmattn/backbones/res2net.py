@@ -41,13 +41,9 @@ class Bottle2neck(Bottleneck):
         scales: Number of subsets s, at least 2.
         base_width: Channels w of a subset in the first stage, where a stage's
             middle channels are ``base_channels``.
-        base_channels: See :class:`ResidualBlock`.
         first: Whether the block is the first of its stage.
         pool_unstrided: Whether a first block pools with stride 1 too.
         options: Any other argument of :class:`ResidualBlock`.
-
-    Shape:
-        (N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ...).
 
     Raises:
         ValueError: If ``scales`` or ``base_width`` leaves nothing to convolve.

@@ -22,7 +22,7 @@ from mmattn.utils.errors import InvalidArgument, InvalidValue
 
 
 class AttentionCfg(NamedTuple):
-    """One checked entry of ``attention``."""
+    """A checked entry of ``attention``."""
 
     cls: type[Attention]
     arguments: dict[str, Any]
@@ -189,13 +189,8 @@ def parse_attention(
     """Check the ``attention`` argument of a backbone before anything is built.
 
     Args:
-        attention: None, a dict with ``type``, the attention's arguments and
-            optionally ``position`` and ``stages``, or a list of such dicts.
-        num_stages: Stages of the backbone.
-        block: The class of its blocks.
-
-    Returns:
-        One entry per dict; the input is not changed.
+        attention: None, a dict with ``type``, the attention's arguments and optionally
+            ``position`` and ``stages``, or a list of such dicts; it is not changed.
 
     Raises:
         TypeError: If ``attention`` is something else, or has an argument that

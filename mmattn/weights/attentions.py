@@ -44,9 +44,7 @@ def read_attention(
     block = block_class(backbone)
     if source.positions:
         place = next(name for name in source.positions if name in block.positions)
-        entry = dict(type=source.attention[0], **source.arguments)
-        default = block.default_positions[find_attention(entry['type']).placement]
-        return [entry if place == default else dict(**entry, position=place)]
+        return [_entry(block, find_attention(source.attention[0]), place, source.arguments)]
     by_slot: dict[tuple[str, str], dict[str, Tensor]] = {}
     for name, tensor in weights.items():
         if match := re.match(r'(.+?)\.attn_([a-z]+_[a-z\d]+)\.(.+)', name):
@@ -64,8 +62,6 @@ def read_attention(
 
 
 class _Slot(NamedTuple):
-    """The attention in one place of one block."""
-
     cls: type[Attention]
     channels: int
     level: int
@@ -97,17 +93,21 @@ def _read_slot(
     )
 
 
+def _entry(
+    block: type[AttentionBlock], cls: type[Attention], position: str, arguments: Mapping[str, Any]
+) -> dict[str, Any]:
+    default = block.default_positions[cls.placement]
+    place = {} if position == default else dict(position=position)
+    return dict(type=cls.__name__, **arguments, **place)
+
+
 def _entries(
     block: type[AttentionBlock], position: str, slots: list[list[_Slot | None]]
 ) -> list[dict[str, Any]]:
     """As few entries of ``attention`` as say what is at one position, stage by stage."""
 
     def entry(slot: _Slot | None, rounded: bool) -> dict[str, Any] | None:
-        if slot is None:
-            return None
-        default = block.default_positions[slot.cls.placement]
-        place = {} if position == default else dict(position=position)
-        return dict(type=slot.cls.__name__, **_without_defaults(slot, rounded), **place)
+        return slot and _entry(block, slot.cls, position, _without_defaults(slot, rounded))
 
     # What only rounding hides is left out if that makes one entry of all stages.
     for rounded in (True, False, True):

@@ -213,15 +213,11 @@ def _classifier(
             f'the classifier of {file} takes {weight.shape[1]} channels, the backbone has '
             f'{features}; leave out --with-head.'
         )
+    head_cfg = dict(type='LinearClsHead', num_classes=weight.shape[0], in_channels=features)
     config = dict(
         type='ImageClassifier',
         backbone=backbone,
         neck=dict(type='GlobalAveragePooling'),
-        head=dict(
-            type='LinearClsHead',
-            num_classes=weight.shape[0],
-            in_channels=features,
-            loss=dict(type='CrossEntropyLoss'),
-        ),
+        head=dict(**head_cfg, loss=dict(type='CrossEntropyLoss')),
     )
     return config, head

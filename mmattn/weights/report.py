@@ -1,7 +1,8 @@
 """What a conversion mapped, left out and added, as a table; and the config to load it with."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from rich.markup import escape
@@ -22,39 +23,30 @@ def report_table(conversion: Conversion, title: str) -> Table:
     table.add_column('key in the file', overflow='fold')
     table.add_column('key in mmattn', overflow='fold')
     table.add_column('tensors', justify='right')
-    for (old, new), count in _grouped(conversion.mapped.items()).items():
-        table.add_row(escape(old), escape(new), f'{count:,}')
-    table.add_row('mapped', '', f'{len(conversion.mapped):,}', style='bold', end_section=True)
-    for (old, why), count in _grouped(conversion.left_out.items()).items():
-        table.add_row(escape(old), escape(f'({why})'), f'{count:,}')
-    table.add_row('left out', '', f'{len(conversion.left_out):,}', style='bold', end_section=True)
-    if conversion.added:
-        table.add_row('', '*.num_batches_tracked (set to 0)', f'{len(conversion.added):,}')
-    table.add_row('missing', '', f'{len(conversion.added):,}', style='bold')
+    sections = {
+        'mapped': conversion.mapped.items(),
+        'left out': [(key, f'({why})') for key, why in conversion.left_out.items()],
+        'missing': [('', '*.num_batches_tracked (set to 0)') for _ in conversion.added],
+    }
+    for name, pairs in sections.items():
+        counts = Counter((_pattern(old), _pattern(new)) for old, new in pairs)
+        for (old, new), count in counts.items():
+            table.add_row(escape(old), escape(new), f'{count:,}')
+        table.add_row(name, '', f'{len(pairs):,}', style='bold', end_section=True)
     return table
-
-
-def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
-    counts: dict[tuple[str, str], int] = {}
-    for pair in pairs:
-        old, new = (_pattern(name) for name in pair)
-        counts[old, new] = counts.get((old, new), 0) + 1
-    return counts
 
 
 def _pattern(name: str) -> str:
     """layer1.0.bn1.weight -> layer*.*.bn1"""
-    name = re.sub(PARTS, '', name)
-    return re.sub(NUMBERS, '*', name)
+    return re.sub(NUMBERS, '*', re.sub(PARTS, '', name))
 
 
 def config_text(conversion: Conversion, checkpoint: str) -> str:
     """The config that loads the converted file, ready to be pasted."""
     init = dict(type='Pretrained', checkpoint=checkpoint)
-    if 'backbone' in conversion.config:
-        model = {**conversion.config, 'init_cfg': init}
-    else:
-        model = dict(backbone={**conversion.config, 'init_cfg': init})
+    model = {**conversion.config, 'init_cfg': init}
+    if 'backbone' not in model:
+        model = dict(backbone=model)
     imports = dict(imports=['mmattn'], allow_failed_imports=False)
     return f'custom_imports = {_code(imports)}\nmodel = {_code(model)}\n'
 

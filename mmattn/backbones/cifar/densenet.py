@@ -30,10 +30,8 @@ class DenseLayer(AttentionBlock, BaseModule):
     """norm-ReLU-1x1, norm-ReLU-3x3; the result is appended to the input.
 
     Args:
-        in_channels: Channels of the input.
         growth_rate: Channels k that are appended.
-        with_cp: Recompute the layer in the backward pass to save memory.
-        conv_cfg, norm_cfg: mmcv's configs of convolution and norm layers.
+        with_cp, conv_cfg, norm_cfg: As in :class:`ResNet`.
         slots: ``attention``, ``plugins`` and ``stage`` of :meth:`AttentionBlock.add_slots`.
 
     Shape:
@@ -42,11 +40,7 @@ class DenseLayer(AttentionBlock, BaseModule):
 
     positions = ('before_norm2', 'after_conv1', 'after_conv2')
     # The layer's own features, before they are appended.
-    default_positions = {
-        'inner': 'after_conv2',
-        'before_norm': 'before_norm2',
-        'outer': 'after_conv2',
-    }
+    default_positions = dict(inner='after_conv2', before_norm='before_norm2', outer='after_conv2')
 
     def __init__(
         self,

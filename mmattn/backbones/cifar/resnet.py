@@ -11,7 +11,6 @@ zeros. SE-ResNet-110 (``attention=dict(type='SE')``, arXiv:1709.01507) has
 1.74 M; the report says 1.71 M.
 """
 
-from mmcv.cnn import build_norm_layer
 from torch import nn
 
 from mmattn.backbones.resnet import BasicBlock, ResNet
@@ -59,8 +58,5 @@ class ResNetCIFAR(ResNet):
                 f'deep_stem=True does not fit {type(self).__name__}, whose stem is one 3x3 '
                 f'convolution without stride'
             )
-        self.conv1 = self._conv(in_channels, stem_channels, 3, padding=1)
-        self.norm1_name, norm = build_norm_layer(self.norm_cfg, stem_channels, postfix=1)
-        self.add_module(self.norm1_name, norm)
-        self.relu = nn.ReLU(inplace=True)
+        self._add_conv1(in_channels, stem_channels, 3, padding=1)
         self.maxpool = nn.Identity()

@@ -8,6 +8,7 @@ name the three convolutions of a block, and timm's names are those of its Effici
 """
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from mmattn.backbones.loading import Shapes, blocks_by_stage
@@ -16,9 +17,14 @@ from mmattn.utils.errors import UserError
 # Blocks of each stage; those of the first one do not expand.
 STAGES = (1, 2, 3, 4, 3, 3, 1)
 BLOCKS = [(stage, index) for stage, count in enumerate(STAGES, 1) for index in range(count)]
-MMDET_LAYERS = ('expand_conv', 'depthwise_conv', 'linear_conv')
-TIMM_LAYERS = {'conv_stem': 'conv1.conv', 'bn1': 'conv1.bn'}
-TIMM_LAYERS |= {'conv_head': 'conv2.conv', 'bn2': 'conv2.bn'}
+# A layer's place in a chain of torchvision's.
+NUMBERS = r'(\d+\.)+'
+MMDET_LAYERS = ('expand', 'depthwise', 'linear')
+TIMM_FIRST_STAGE = {'conv_dw': '0.conv', 'bn1': '0.bn', 'conv_pw': '1.conv', 'bn2': '1.bn'}
+TIMM_STAGES = {'conv_pw': '0.conv', 'bn1': '0.bn', 'conv_dw': '1.conv', 'bn2': '1.bn'}
+TIMM_STAGES |= {'conv_pwl': '2.conv', 'bn3': '2.bn'}
+TIMM_ENDS = {'conv_stem': 'conv1.conv', 'bn1': 'conv1.bn'}
+TIMM_ENDS |= {'conv_head': 'conv2.conv', 'bn2': 'conv2.bn'}
 
 
 def own_names(shapes: Shapes) -> dict[str, str]:
@@ -29,37 +35,30 @@ def own_names(shapes: Shapes) -> dict[str, str]:
     if 'features.0.0.weight' in shapes:
         return _numbered(shapes)
     if 'conv_stem.weight' in shapes and 'blocks.0.0.conv_dw.weight' in shapes:
-        return _named(shapes, r'(conv_stem|bn1|conv_head|bn2|blocks\..+)\.(\w+)$', _timm_layers())
-    return _chained(shapes) | _named(shapes, r'(layer\d\.\d+\.\w+_conv)\.(.+)$', _mmdet_layers())
+        return _timms(shapes)
+    return _chained(shapes) | _mmdets(shapes)
 
 
-def _named(shapes: Shapes, pattern: str, layers: dict[str, str]) -> dict[str, str]:
-    """Names of a fixed table; the pattern has groups for the layer and the rest."""
-    matches = {key: re.match(pattern, key) for key in shapes}
-    return {
-        key: f'{layers[match[1]]}.{match[2]}'
-        for key, match in matches.items()
-        if match and match[1] in layers
-    }
+def _timms(shapes: Shapes) -> dict[str, str]:
+    names = {}
+    for key in shapes:
+        layer, _, parameter = key.rpartition('.')
+        if layer in TIMM_ENDS:
+            names[key] = f'{TIMM_ENDS[layer]}.{parameter}'
+        elif match := re.fullmatch(r'blocks\.(\d)\.(\d+)\.(\w+)', layer):
+            stage, layers = int(match[1]) + 1, TIMM_STAGES if match[1] != '0' else TIMM_FIRST_STAGE
+            if match[3] in layers:
+                names[key] = f'layer{stage}.{match[2]}.conv.{layers[match[3]]}.{parameter}'
+    return names
 
 
-def _timm_layers() -> dict[str, str]:
-    layers = dict(TIMM_LAYERS)
-    for stage, index in BLOCKS:
-        convolutions = ('conv_dw', 'conv_pw') if stage == 1 else ('conv_pw', 'conv_dw', 'conv_pwl')
-        for number, convolution in enumerate(convolutions):
-            block, name = f'blocks.{stage - 1}.{index}', f'layer{stage}.{index}.conv.{number}'
-            layers[f'{block}.{convolution}'] = f'{name}.conv'
-            layers[f'{block}.bn{number + 1}'] = f'{name}.bn'
-    return layers
-
-
-def _mmdet_layers() -> dict[str, str]:
-    return {
-        f'layer{stage}.{index}.{layer}': f'layer{stage}.{index}.conv.{number}'
-        for stage, index in BLOCKS
-        for number, layer in enumerate(MMDET_LAYERS[stage == 1 :])
-    }
+def _mmdets(shapes: Shapes) -> dict[str, str]:
+    names = {}
+    for key in shapes:
+        if match := re.match(rf'(layer(\d)\.\d+)\.({"|".join(MMDET_LAYERS)})_conv\.', key):
+            number = MMDET_LAYERS.index(match[3]) - (match[2] == '1')
+            names[key] = f'{match[1]}.conv.{number}.{key[match.end() :]}'
+    return names
 
 
 def _numbered(shapes: Shapes) -> dict[str, str]:
@@ -67,58 +66,53 @@ def _numbered(shapes: Shapes) -> dict[str, str]:
     names = {}
     blocks: dict[int, list[str]] = {}
     for key in shapes:
-        match = re.fullmatch(r'(features\.0|features\.18|conv)\.([01])\.(\w+)', key)
-        if match:
+        if match := re.fullmatch(r'(features\.0|features\.18|conv)\.([01])\.(\w+)', key):
             layer = 'conv1' if match[1] == 'features.0' else 'conv2'
             names[key] = f'{layer}.{("conv", "bn")[int(match[2])]}.{match[3]}'
         elif match := re.match(r'features\.(\d+)\.conv\.', key):
-            blocks.setdefault(int(match[1]), []).append(key)
+            blocks.setdefault(int(match[1]), []).append(key[match.end() :])
     for number, keys in blocks.items():
         if 0 < number <= len(BLOCKS):
-            names.update(_block_names(shapes, keys, f'features.{number}.conv.', number))
+            prefix, (stage, index) = f'features.{number}.conv.', BLOCKS[number - 1]
+            # A file may hold its keys in any order.
+            layers = _layers(sorted(keys, key=_numbers), shapes, prefix, stage)
+            names |= {prefix + key: f'layer{stage}.{index}.{layer}' for key, layer in layers}
     return names
 
 
-def _block_names(shapes: Shapes, keys: list[str], prefix: str, number: int) -> dict[str, str]:
-    """One block: [expand,] depthwise, project, each a convolution and a norm."""
-    names = {}
-    stage, index = BLOCKS[number - 1]
+def _layers(keys: list[str], shapes: Shapes, prefix: str, stage: int) -> Iterator[tuple[str, str]]:
+    """A block's keys and ours: [expand,] depthwise, project, each a convolution and a norm."""
     seen = 0
-    # A file may hold its keys in any order.
-    for key in sorted(keys, key=lambda key: _numbers(key[len(prefix) :])):
-        path, _, parameter = key[len(prefix) :].rpartition('.')
+    for key in keys:
+        path, _, parameter = key.rpartition('.')
         if not re.fullmatch(r'[\d.]+', path):
-            inner = re.sub(r'^(\d+\.)+', '', key[len(prefix) :])
-            names[key] = f'layer{stage}.{index}.{_slot(seen, stage)}.{inner}'
-        elif parameter == 'weight' and len(shapes[key]) == 4:
+            yield key, f'{_slot(seen, stage)}.{re.sub(NUMBERS, "", key, count=1)}'
+        elif parameter == 'weight' and len(shapes[prefix + key]) == 4:
             seen += 1
-            names[key] = f'layer{stage}.{index}.conv.{seen - 1}.conv.weight'
+            yield key, f'conv.{seen - 1}.conv.weight'
         else:
-            names[key] = f'layer{stage}.{index}.conv.{seen - 1}.bn.{parameter}'
-    return names
+            yield key, f'conv.{seen - 1}.bn.{parameter}'
 
 
-def _numbers(rest: str) -> list[int]:
-    return [int(part) for part in re.match(r'(\d+\.)+', rest)[0].split('.')[:-1]]
+def _numbers(key: str) -> list[int]:
+    return [int(part) for part in re.match(NUMBERS, key)[0].split('.')[:-1]]
 
 
 def _chained(shapes: Shapes) -> dict[str, str]:
     """mmpretrain's names with an attention in the chain, as forks of it have."""
-    layers: dict[tuple[int, int], dict[int, list[str]]] = {}
+    chains: dict[tuple[str, int], dict[int, list[str]]] = {}
     for key in shapes:
-        if match := re.match(r'layer(\d)\.(\d+)\.conv\.(\d+)\.', key):
-            block = layers.setdefault((int(match[1]), int(match[2])), {})
-            block.setdefault(int(match[3]), []).append(key)
+        if match := re.match(r'(layer(\d)\.\d+)\.conv\.(\d+)\.', key):
+            chain = chains.setdefault((match[1], int(match[2])), {})
+            chain.setdefault(int(match[3]), []).append(key[match.end() :])
     names = {}
-    for (stage, index), block in layers.items():
+    for (block, stage), chain in chains.items():
         seen = 0
-        for number in sorted(block):
-            prefix = f'layer{stage}.{index}.conv.{number}.'
-            is_layer = f'{prefix}bn.weight' in shapes
+        for number, rests in sorted(chain.items()):
+            is_layer = 'bn.weight' in rests
             name = f'conv.{seen}' if is_layer else _slot(seen, stage)
             seen += is_layer
-            for key in block[number]:
-                names[key] = f'layer{stage}.{index}.{name}.{key[len(prefix) :]}'
+            names |= {f'{block}.conv.{number}.{rest}': f'{block}.{name}.{rest}' for rest in rests}
     return names
 
 

@@ -20,18 +20,10 @@ class ResidualBlock(AttentionBlock, BaseModule):
     """What BasicBlock and Bottleneck share.
 
     Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
         expansion: ``out_channels / mid_channels``.
-        stride: Stride of the block.
         dilation: Dilation of its (first) 3x3 convolution.
         downsample: Layers of the shortcut; None for the identity.
-        style: 'pytorch' puts a Bottleneck's stride on the 3x3 convolution,
-            'caffe' on the first 1x1.
-        with_cp: Recompute the block in the backward pass to save memory.
-        conv_cfg, norm_cfg: mmcv's configs of convolution and norm layers.
-        dcn: Config of a deformable 3x3 convolution (Bottleneck only).
-        drop_path_rate: Stochastic depth.
+        style, with_cp, conv_cfg, norm_cfg, dcn, drop_path_rate: As in :class:`ResNet`.
         groups, width_per_group, base_channels: ResNeXt's grouped convolution.
         slots: ``attention``, ``plugins`` and ``stage`` of :meth:`AttentionBlock.add_slots`.
 

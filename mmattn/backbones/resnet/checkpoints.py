@@ -44,12 +44,7 @@ def _has_pooled_shortcuts(shapes: Shapes) -> bool:
 
 
 def config_from(shapes: Shapes, settings: Mapping[int, tuple]) -> dict[str, Any] | None:
-    """The config of a ResNet, V1c, V1d or ResNeXt, see :meth:`AttentionBackbone.config_from`.
-
-    Args:
-        shapes: Name -> shape.
-        settings: ``arch_settings`` of the class.
-    """
+    """The config of a ResNet, V1c, V1d or ResNeXt, see :meth:`AttentionBackbone.config_from`."""
     if f'{FIRST}.conv2.weight' not in shapes:
         return None
     middle = shapes[f'{FIRST}.conv1.weight'][0]
@@ -71,11 +66,7 @@ def config_from(shapes: Shapes, settings: Mapping[int, tuple]) -> dict[str, Any]
 
 
 def depth_from(kind: str, shapes: Shapes, settings: Mapping[int, tuple], bottleneck: bool) -> int:
-    """The depth with these numbers of blocks.
-
-    Raises:
-        UserError: If there is none; the valid ones are named.
-    """
+    """The depth with these numbers of blocks."""
     counts = tuple(map(len, blocks_by_stage(shapes, r'(layer(\d)\.(\d+))\.conv1\.')))
     for depth, (block, numbers) in settings.items():
         if numbers == counts and (block.expansion > 1) is bottleneck:

@@ -178,25 +178,16 @@ class ResNet(AttentionBackbone):
             elif contract_dilation and dilation > 1:
                 block_dilations[0] = dilation // 2
             out_channels = base_channels * expansion * 2**stage
+            has_dcn = dcn is not None and stage_with_dcn[stage]
+            shared.update(stage=stage, dcn=dcn if has_dcn else None)
             blocks = []
-            for index in range(num_blocks):
-                stride = strides[stage] if index == 0 else 1
-                blocks.append(
-                    block(
-                        channels,
-                        out_channels,
-                        stride=stride,
-                        dilation=block_dilations[index],
-                        downsample=self._make_downsample(channels, out_channels, stride)
-                        if index == 0
-                        else None,
-                        dcn=dcn if dcn is not None and stage_with_dcn[stage] else None,
-                        drop_path_rate=drop_rates.pop(0),
-                        stage=stage,
-                        **shared,
-                        **self._block_options(index),
-                    )
-                )
+            for index, dilation in enumerate(block_dilations):
+                own = dict(dilation=dilation, drop_path_rate=drop_rates.pop(0))
+                if index == 0:
+                    shortcut = self._make_downsample(channels, out_channels, strides[stage])
+                    own.update(stride=strides[stage], downsample=shortcut)
+                own.update(self._block_options(index))
+                blocks.append(block(channels, out_channels, **own, **shared))
                 channels = out_channels
             name = f'layer{stage + 1}'
             self.add_module(name, nn.Sequential(*blocks))
@@ -220,22 +211,24 @@ class ResNet(AttentionBackbone):
     def _make_stem(self, in_channels: int, stem_channels: int) -> None:
         if self.deep_stem:
             layers = []
-            half = stem_channels // 2
-            for index, (before, after) in enumerate(
-                ((in_channels, half), (half, half), (half, stem_channels))
-            ):
+            before, half = in_channels, stem_channels // 2
+            for after, stride in ((half, 2), (half, 1), (stem_channels, 1)):
                 layers += [
-                    self._conv(before, after, 3, stride=1 if index else 2, padding=1),
+                    self._conv(before, after, 3, stride=stride, padding=1),
                     build_norm_layer(self.norm_cfg, after)[1],
                     nn.ReLU(inplace=True),
                 ]
+                before = after
             self.stem = nn.Sequential(*layers)
         else:
-            self.conv1 = self._conv(in_channels, stem_channels, 7, stride=2, padding=3)
-            self.norm1_name, norm = build_norm_layer(self.norm_cfg, stem_channels, postfix=1)
-            self.add_module(self.norm1_name, norm)
-            self.relu = nn.ReLU(inplace=True)
+            self._add_conv1(in_channels, stem_channels, 7, stride=2, padding=3)
         self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+
+    def _add_conv1(self, in_channels: int, stem_channels: int, *conv: int, **options: int) -> None:
+        self.conv1 = self._conv(in_channels, stem_channels, *conv, **options)
+        self.norm1_name, norm = build_norm_layer(self.norm_cfg, stem_channels, postfix=1)
+        self.add_module(self.norm1_name, norm)
+        self.relu = nn.ReLU(inplace=True)
 
     def _conv(self, before: int, after: int, kernel_size: int, **conv: int) -> nn.Module:
         return build_conv_layer(self.conv_cfg, before, after, kernel_size, bias=False, **conv)
@@ -249,11 +242,8 @@ class ResNet(AttentionBackbone):
             # their keys count it.
             layers.append(nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False))
             stride = 1
-        layers += [
-            self._conv(before, after, 1, stride=stride),
-            build_norm_layer(self.norm_cfg, after)[1],
-        ]
-        return nn.Sequential(*layers)
+        layers.append(self._conv(before, after, 1, stride=stride))
+        return nn.Sequential(*layers, build_norm_layer(self.norm_cfg, after)[1])
 
     own_names = staticmethod(checkpoints.own_names)
 

@@ -48,12 +48,7 @@ def is_microsofts(key: str) -> bool:
 
 
 def config_from(shapes: Shapes, zoo: Mapping[str, dict]) -> dict[str, Any] | None:
-    """The config that fits, see :meth:`AttentionBackbone.config_from`.
-
-    Args:
-        shapes: Name -> shape.
-        zoo: ``arch_zoo`` of the class.
-    """
+    """The config that fits, see :meth:`AttentionBackbone.config_from`."""
     blocks = blocks_by_stage(shapes, r'(stages\.(\d)\.blocks\.(\d+))\.')
     if not blocks:
         return None
@@ -67,14 +62,14 @@ def config_from(shapes: Shapes, zoo: Mapping[str, dict]) -> dict[str, Any] | Non
     if name is None:
         text = ', '.join(f'{key}={value}' for key, value in arch.items())
         raise UserError(f'a Swin Transformer with {text} is not in mmattn; valid: {", ".join(zoo)}')
-    config: dict[str, Any] = dict(type='mmattn.SwinTransformer', arch=name)
     window = (math.isqrt(tables[0][0]) + 1) // 2
-    if window != 7:
-        config.update(window_size=window)
     outputs = tuple(n for n in range(len(blocks)) if f'norm{n}.weight' in shapes)
-    if outputs != (len(blocks) - 1,):
-        config.update(out_indices=outputs)
-    return config
+    return dict(
+        type='mmattn.SwinTransformer',
+        arch=name,
+        **({} if window == 7 else dict(window_size=window)),
+        **({} if outputs == (len(blocks) - 1,) else dict(out_indices=outputs)),
+    )
 
 
 def unfold_order(value: Tensor) -> Tensor:

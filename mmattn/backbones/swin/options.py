@@ -16,12 +16,7 @@ def swin_arch(
     depths: Sequence[int] | None,
     num_heads: Sequence[int] | None,
 ) -> dict:
-    """mmpretrain's ``arch`` as a dict, from it or from mmdet's arguments.
-
-    Raises:
-        KeyError: If ``arch`` is the name of none.
-        ValueError: If both forms are given, or the numbers do not fit each other.
-    """
+    """mmpretrain's ``arch`` as a dict, from it or from mmdet's arguments."""
     given = dict(embed_dims=embed_dims, depths=depths, num_heads=num_heads)
     given = {name: value for name, value in given.items() if value is not None}
     if arch is not None and given:
@@ -45,11 +40,7 @@ def swin_arch(
 def image_size(
     img_size: int | tuple[int, int] | None, pretrain_img_size: int | tuple[int, int] | None
 ) -> int | tuple[int, int]:
-    """The expected size of the images, under either name.
-
-    Raises:
-        ValueError: If both names are given and differ.
-    """
+    """The expected size of the images, under either name."""
     if None not in (img_size, pretrain_img_size) and img_size != pretrain_img_size:
         raise InvalidValue(
             f'img_size={img_size} and pretrain_img_size={pretrain_img_size} name the same '
@@ -70,15 +61,9 @@ def stage_options(
     Args:
         options: What the other arguments say, the same for all stages.
         given: The user's ``stage_cfgs``, which overrules it.
-        strides: Strides of the patch embedding and of each patch merging.
-        patch_size: Side of a patch, which the first stride has to be.
-        num_stages: Number of stages.
-
-    Raises:
-        ValueError: If ``given`` or ``strides`` does not fit the stages.
     """
     given = given or {}
-    per_stage = [given] * num_stages if isinstance(given, dict) else list(given)
+    per_stage = [given] * num_stages if isinstance(given, dict) else given
     if len(per_stage) != num_stages:
         raise InvalidValue(f'stage_cfgs must have {num_stages} entries, got {len(per_stage)}')
     stages = [options] * num_stages
@@ -89,10 +74,8 @@ def stage_options(
                 f'patch_size={patch_size}, got {tuple(strides)}'
             )
         # A stage's merging leads to the next stage.
-        stages = [
-            _merged(options, dict(downsample_cfg=dict(stride=stride)))
-            for stride in (*strides[1:], None)
-        ]
+        mergings = [dict(downsample_cfg=dict(stride=stride)) for stride in (*strides[1:], None)]
+        stages = [_merged(options, merging) for merging in mergings]
     return [_merged(own, theirs) for own, theirs in zip(stages, per_stage, strict=True)]
 
 
