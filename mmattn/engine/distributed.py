@@ -16,19 +16,24 @@ from mmengine.utils.dl_utils import set_multi_processing
 
 from mmattn.utils.errors import UserError
 
-# Where launchers put a process's number in the run, and on its machine, and how many are there.
-RANKS = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
-LOCAL_RANKS = ('LOCAL_RANK', 'SLURM_LOCALID', 'OMPI_COMM_WORLD_LOCAL_RANK')
-LOCAL_SIZES = ('LOCAL_WORLD_SIZE', 'SLURM_NTASKS_PER_NODE', 'OMPI_COMM_WORLD_LOCAL_SIZE')
+# Where torchrun, and other launchers, say a process's number in the run and on its machine, and
+# how many there are.
+VARIABLES = {
+    'RANK': dict(slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK'),
+    'WORLD_SIZE': dict(slurm='SLURM_NTASKS', mpi='OMPI_COMM_WORLD_SIZE'),
+    'LOCAL_RANK': dict(slurm='SLURM_LOCALID', mpi='OMPI_COMM_WORLD_LOCAL_RANK'),
+    'LOCAL_WORLD_SIZE': dict(slurm='SLURM_NTASKS_PER_NODE', mpi='OMPI_COMM_WORLD_LOCAL_SIZE'),
+}
 
 
-def _number(names: Iterable[str], default: int = 0) -> int:
-    return next((int(os.environ[name]) for name in names if os.environ.get(name)), default)
+def _number(name: str) -> int:
+    values = (os.environ.get(each) for each in (name, *VARIABLES[name].values()))
+    return int(next(filter(None, values), 0))
 
 
 def say(lines: Iterable[str]) -> None:
     """Print notes, on the first process only."""
-    if _number(RANKS) == 0:
+    if _number('RANK') == 0:
         for line in lines:
             print(line, flush=True)
 
@@ -39,14 +44,14 @@ def worded(message: str) -> str | None:
     Any process may be the one that fails. Once they know each other, the first with a
     message prints it; before that, the first of each machine does.
     """
-    first = _number(LOCAL_RANKS) == 0
+    first = _number('LOCAL_RANK') == 0
     if dist.is_available() and dist.is_initialized():
         key = f'mmattn/{hashlib.sha256(message.encode()).hexdigest()}'
         try:
             first = dist.distributed_c10d._get_default_store().add(key, 1) == 1
         except RuntimeError:  # the process that holds the store has ended
             first = True
-    rank = _number(RANKS)
+    rank = _number('RANK')
     who = f' (process {rank}, on {socket.gethostname()})' if rank else ''
     return f'error{who}: {message}' if first else None
 
@@ -85,7 +90,7 @@ def init_distributed(cfg: Config, launcher: str) -> None:
         limit = {} if timeout is None else {'timeout': datetime.timedelta(seconds=timeout)}
         dist.init_process_group(backend='gloo', **limit)
         return
-    processes = max(_number(LOCAL_SIZES), _number(LOCAL_RANKS) + 1)
+    processes = max(_number('LOCAL_WORLD_SIZE'), _number('LOCAL_RANK') + 1)
     if get_device() == 'cuda' and processes > torch.cuda.device_count():
         raise UserError(
             f'{processes} processes on a machine with {torch.cuda.device_count()} GPUs: start at '
@@ -99,18 +104,13 @@ def init_distributed(cfg: Config, launcher: str) -> None:
 def _export_ranks(launcher: str) -> None:
     """Give torch the variables it reads, from those of the launcher."""
     env = os.environ
-    if launcher == 'slurm':
-        env['RANK'], env['WORLD_SIZE'] = env['SLURM_PROCID'], env['SLURM_NTASKS']
-        env['LOCAL_RANK'] = env.get('SLURM_LOCALID', '0')
-        if 'MASTER_ADDR' not in env:
-            nodes = ['scontrol', 'show', 'hostnames', env['SLURM_NODELIST']]
-            found = subprocess.run(nodes, capture_output=True, text=True, check=True)
-            env['MASTER_ADDR'] = found.stdout.split()[0]
-    elif launcher == 'mpi':
-        env['RANK'] = env['OMPI_COMM_WORLD_RANK']
-        env['WORLD_SIZE'] = env['OMPI_COMM_WORLD_SIZE']
-        env['LOCAL_RANK'] = env['OMPI_COMM_WORLD_LOCAL_RANK']
     if launcher != 'pytorch':
+        for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'):
+            env[name] = env[VARIABLES[name][launcher]]
         env.setdefault('MASTER_PORT', '29500')
+    if launcher == 'slurm' and 'MASTER_ADDR' not in env:
+        nodes = ['scontrol', 'show', 'hostnames', env['SLURM_NODELIST']]
+        found = subprocess.run(nodes, capture_output=True, text=True, check=True)
+        env['MASTER_ADDR'] = found.stdout.split()[0]
     for name in ('MASTER_ADDR', 'RANK', 'WORLD_SIZE', 'LOCAL_RANK'):
         env[name]  # raises KeyError, which the caller words

@@ -1,7 +1,6 @@
 """Evaluating a checkpoint with any config of the three toolboxes."""
 
 import os.path as osp
-import time
 from collections.abc import Sequence
 from functools import partial
 
@@ -37,13 +36,10 @@ def evaluate(
     Args:
         config: Path or name of a config.
         checkpoint: File or URL; must fit the model.
-        work_dir: Where logs go; default ``work_dirs/CONFIG``.
+        work_dir, data_root, cfg_options, launcher, started: As those of
+            :func:`mmattn.engine.train.train`.
         out: Pickle file (.pkl, .pickle) for the predictions.
         show_dir: Folder for pictures of the predictions.
-        data_root: Folder that replaces the config's own data root.
-        cfg_options: ``key=value`` changes of the config.
-        launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
-        started: ``time.time()`` at the start of the command.
 
     Returns:
         The outcome with the test metrics.
@@ -52,7 +48,7 @@ def evaluate(
         UserError: For anything the user can mend, before the model is built
             where possible.
     """
-    started = time.time() if started is None else started
+    record = RecordHook(started)
     check_checkpoint(checkpoint, 'checkpoint')
     steps = [
         require_test,
@@ -67,7 +63,6 @@ def evaluate(
     # The checkpoint holds every weight; fetching the backbone's would be wasted.
     cfg.load_from, cfg.resume = checkpoint, False
     print_start(config, cfg, notes)
-    record = RecordHook(started)
     pictures = [Pictures(cfg, osp.abspath(show_dir))] if show_dir else []
     with open_runner(cfg, [record, *pictures]) as runner:
         runner.test()
@@ -96,7 +91,6 @@ def dump_predictions(cfg: Config, out: str) -> None:
     evaluators = cfg.test_evaluator
     if isinstance(evaluators, dict) and 'metrics' in evaluators:
         evaluators['metrics'] = [*evaluators['metrics'], dump]
-    elif isinstance(evaluators, dict):
-        cfg.test_evaluator = [evaluators, dump]
     else:
-        cfg.test_evaluator = [*evaluators, dump]
+        listed = [evaluators] if isinstance(evaluators, dict) else evaluators
+        cfg.test_evaluator = [*listed, dump]

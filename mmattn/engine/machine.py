@@ -27,10 +27,9 @@ def adapt_to_machine(cfg: Config) -> list[str]:
     Returns:
         One line for each replacement.
     """
-    notes = []
     device = get_device()
     distributed = cfg.get('launcher', 'none') != 'none'
-    notes += _full_precision(cfg, device)
+    notes = [] if device in ('cuda', 'npu', 'mlu', 'musa') else _full_precision(cfg)
     if device == 'cpu' or not distributed:
         notes += _plain_batch_norm(cfg, device)
     if device == 'cpu':
@@ -41,9 +40,7 @@ def adapt_to_machine(cfg: Config) -> list[str]:
     return notes
 
 
-def _full_precision(cfg: Config, device: str) -> list[str]:
-    if device in ('cuda', 'npu', 'mlu', 'musa'):
-        return []
+def _full_precision(cfg: Config) -> list[str]:
     notes = []
     for wrapper in iter_dicts(cfg.get('optim_wrapper') or {}):
         name = type_name(wrapper)
@@ -60,15 +57,12 @@ def _full_precision(cfg: Config, device: str) -> list[str]:
 
 
 def _plain_batch_norm(cfg: Config, device: str) -> list[str]:
-    replaced = 0
-    for node in iter_dicts(cfg._cfg_dict):
-        if type_name(node) in SYNC_BN:
-            node['type'] = 'BN'
-            replaced += 1
+    replaced = [node for node in iter_dicts(cfg._cfg_dict) if type_name(node) in SYNC_BN]
+    for node in replaced:
+        node['type'] = 'BN'
     if cfg.get('sync_bn'):
         cfg.sync_bn = None
-        replaced += 1
-    if not replaced:
+    elif not replaced:
         return []
     why = 'on a CPU' if device == 'cpu' else 'in a single process'
     return [f'SyncBN cannot run {why}: BN instead.']
@@ -77,8 +71,7 @@ def _plain_batch_norm(cfg: Config, device: str) -> list[str]:
 def _without_cuda(cfg: Config, distributed: bool) -> None:
     env_cfg = cfg.setdefault('env_cfg', {})
     env_cfg['cudnn_benchmark'] = False
-    dist_cfg = env_cfg.setdefault('dist_cfg', {})
-    dist_cfg['backend'] = 'gloo'
+    env_cfg.setdefault('dist_cfg', {})['backend'] = 'gloo'
     if distributed:
         # mmengine's default wrapper passes device_ids=[LOCAL_RANK], which needs a GPU.
         wrapper = cfg.get('model_wrapper_cfg') or {
@@ -94,10 +87,8 @@ def _without_cuda(cfg: Config, distributed: bool) -> None:
 def _loaders(cfg: Config, device: str) -> list[str]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     cut = []
-    for name in LOADERS:
-        loader = cfg.get(name)
-        if not loader:
-            continue
+    for name in filter(cfg.get, LOADERS):
+        loader = cfg[name]
         if cfg.get('default_scope') == 'mmpretrain':
             # mmpretrain's own train.py sets these; its configs rely on them.
             loader.setdefault('pin_memory', True)

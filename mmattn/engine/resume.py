@@ -60,13 +60,20 @@ def find_resumable(work_dir: str) -> tuple[str | None, list[str]]:
         was passed over.
     """
     folder = Path(work_dir)
-    named = _named_last(folder)
-    candidates = [] if named is None else [named]
-    numbered = sorted(_numbered(folder), key=lambda item: item[0], reverse=True)
-    candidates += [path for _, path in numbered if path != named]
+    matches = [
+        (path, re.fullmatch(r'(?:epoch|iter)_(\d+)', path.stem)) for path in folder.glob('*.pth')
+    ]
+    numbers = {path: int(match[1]) for path, match in matches if match}
+    candidates = sorted(numbers, key=numbers.get, reverse=True)
     notes = []
-    if named is not None and numbered and numbered[0][1] != named:
-        notes += _newer_than_named(numbered, named)
+    pointer = folder / 'last_checkpoint'
+    text = pointer.read_text(errors='replace').strip() if pointer.is_file() else ''
+    if text:
+        # Only the name: the stored absolute folder is wrong once the work dir has moved.
+        named = folder / osp.basename(text)
+        if named in numbers and numbers[candidates[0]] > numbers[named]:
+            notes.append(f'{candidates[0].name} is there too; last_checkpoint says {named.name}.')
+        candidates = [named, *(path for path in candidates if path != named)]
     for path in candidates:
         if not path.is_file():
             notes.append(f'{path.name}, named by last_checkpoint, does not exist.')
@@ -76,28 +83,3 @@ def find_resumable(work_dir: str) -> tuple[str | None, list[str]]:
             return str(path), notes
         notes.append(f'{path.name} cannot be read ({problem}): the one before it is used.')
     return None, notes
-
-
-def _named_last(folder: Path) -> Path | None:
-    pointer = folder / 'last_checkpoint'
-    if not pointer.is_file():
-        return None
-    text = pointer.read_text(errors='replace').strip()
-    # Only the name: the stored absolute folder is wrong once the work dir has moved.
-    return folder / osp.basename(text) if text else None
-
-
-def _numbered(folder: Path) -> list[tuple[int, Path]]:
-    found = []
-    for path in folder.glob('*.pth'):
-        match = re.fullmatch(r'(?:epoch|iter)_(\d+)', path.stem)
-        if match:
-            found.append((int(match.group(1)), path))
-    return found
-
-
-def _newer_than_named(numbered: list[tuple[int, Path]], named: Path) -> list[str]:
-    numbers = {path: number for number, path in numbered}
-    if named in numbers and numbered[0][0] > numbers[named]:
-        return [f'{numbered[0][1].name} is there too; last_checkpoint says {named.name}.']
-    return []

@@ -53,22 +53,17 @@ def describe_attention(cfg: Config) -> str:
         model = model.get(key) or model if isinstance(model.get(key), dict) else model
     backbone = model.get('backbone') or {}
     entries = backbone.get('attention') or []
-    entries = [entries] if isinstance(entries, dict) else list(entries)
-    names = [_one(entry) for entry in entries]
-    names += [_one(plugin, plugin.get('cfg', {})) for plugin in backbone.get('plugins') or []]
-    return ' + '.join(names) or 'none'
+    entries = [entries] if isinstance(entries, dict) else entries
+    return ' + '.join(map(_one, [*entries, *(backbone.get('plugins') or [])])) or 'none'
 
 
-def _one(entry: dict, cfg: dict | None = None) -> str:
-    kind = (entry if cfg is None else cfg).get('type', '?')
+def _one(entry: dict) -> str:
+    kind = entry.get('cfg', entry).get('type', '?')
     name = kind if isinstance(kind, str) else kind.__name__
-    extra = []
-    if entry.get('position'):
-        extra.append(entry['position'])
+    extra = [entry['position']] if entry.get('position') else []
     if entry.get('stages'):
-        extra.append(
-            'stages ' + ', '.join(str(i + 1) for i, on in enumerate(entry['stages']) if on)
-        )
+        stages = (str(number) for number, on in enumerate(entry['stages'], 1) if on)
+        extra.append(f'stages {", ".join(stages)}')
     return name + (f' ({"; ".join(extra)})' if extra else '')
 
 
@@ -101,57 +96,48 @@ def print_summary(summary: RunSummary, title: str) -> None:
     table = Table(title=title, title_justify='left', show_header=False)
     table.add_column(style='bold', no_wrap=True)
     table.add_column(overflow='fold')
-    table.add_row('config', summary.config)
-    table.add_row('task', summary.task)
-    table.add_row('attention', summary.attention)
-    if summary.progress:
-        table.add_row('trained', summary.progress)
-    for name, value in summary.metrics.items():
-        table.add_row(name, _number(value), style='bold' if name == summary.best_metric else None)
-    if summary.best_score is not None:
-        table.add_row(f'best {summary.best_metric}', _number(summary.best_score))
-    if summary.best_checkpoint:
-        table.add_row('best checkpoint', summary.best_checkpoint)
-    if summary.last_checkpoint and summary.last_checkpoint != summary.best_checkpoint:
-        table.add_row('last checkpoint', summary.last_checkpoint)
-    table.add_row('work dir', summary.work_dir)
-    table.add_row('time', describe_seconds(summary.seconds))
+    last = summary.last_checkpoint
+    rows = [
+        ('config', summary.config),
+        ('task', summary.task),
+        ('attention', summary.attention),
+        ('trained', summary.progress or None),
+        *summary.metrics.items(),
+        (f'best {summary.best_metric}', summary.best_score),
+        ('best checkpoint', summary.best_checkpoint),
+        ('last checkpoint', None if last == summary.best_checkpoint else last),
+        ('work dir', summary.work_dir),
+        ('time', describe_seconds(summary.seconds)),
+    ]
+    for name, value in rows:
+        if value is not None:
+            shown = f'{value:.4g}' if isinstance(value, float) else str(value)
+            table.add_row(name, shown, style='bold' if name == summary.best_metric else None)
     # in a log file or pipe paths stay on one line, to be copied
     Console(file=sys.stdout, width=None if sys.stdout.isatty() else 200).print(table)
-
-
-def _number(value: Any) -> str:
-    return f'{value:.4g}' if isinstance(value, float) else str(value)
 
 
 class RecordHook(Hook):
     """Remember metrics for the summary, and log how long the start took.
 
     Args:
-        started: ``time.time()`` at the start of the command.
+        started: ``time.time()`` at the start of the command; None for now.
     """
 
-    def __init__(self, started: float) -> None:
-        self.started = started
+    def __init__(self, started: float | None = None) -> None:
+        self.started = time.time() if started is None else started
         self.first_iteration_seconds: float | None = None
         self.metrics: dict[str, float] = {}
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Log the time from the command to the first iteration, once."""
         if self.first_iteration_seconds is None:
-            self.first_iteration_seconds = time.time() - self.started
-            runner.logger.info(
-                f'first training iteration starts {self.first_iteration_seconds:.1f} s after the '
-                'command'
-            )
+            seconds = self.first_iteration_seconds = time.time() - self.started
+            runner.logger.info(f'first training iteration starts {seconds:.1f} s after the command')
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        """Keep the latest validation metrics."""
         self.metrics = dict(metrics or {})
 
-    def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        """Keep the test metrics."""
-        self.metrics = dict(metrics or {})
+    after_test_epoch = after_val_epoch
 
 
 def summarise(config: str, runner: Runner, record: RecordHook) -> RunSummary:

@@ -1,6 +1,5 @@
 """Training any config of the three toolboxes."""
 
-import time
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -89,7 +88,7 @@ def train(
             where possible.
         Interrupted: After Ctrl-C; says how to continue.
     """
-    started = time.time() if started is None else started
+    record = RecordHook(started)
     if demo and data_root:
         raise UserError('--demo generates its own data: it cannot be combined with --data-root.')
     steps = [
@@ -109,7 +108,6 @@ def train(
     cfg, notes = prepare(config, cfg_options, steps)
     print_start(config, cfg, notes)
     amp_on = type_name(cfg.get('optim_wrapper') or {}) == 'AmpOptimWrapper'
-    record = RecordHook(started)
     with open_runner(cfg, [record, NonFiniteLossHook(AMP_PATIENCE if amp_on else 0)]) as runner:
         if is_main_process():
             # From here on the work dir is no longer that of an earlier run that came to its end.

@@ -33,15 +33,10 @@ Size = tuple[int, int]
 
 
 class Exported(NamedTuple):
-    """What :func:`export` wrote.
+    """What :func:`export` wrote."""
 
-    Attributes:
-        errors: (height, width) -> largest relative difference from the model.
-        least: Smallest (height, width) at which the file was found to agree.
-    """
-
-    errors: dict[Size, float]
-    least: Size
+    errors: dict[Size, float]  # (height, width) -> largest relative difference from the model
+    least: Size  # smallest (height, width) at which the file was found to agree
 
 
 class Network(nn.Module):
@@ -63,12 +58,12 @@ def choose_part(model: nn.Module, part: str) -> Network:
     """
     if part == 'backbone':
         return Network(model.backbone).eval()
-    if not hasattr(model, 'head') or not hasattr(model, 'extract_feat'):
-        raise UserError(
-            f'{type(model).__name__} is no classifier of mmpretrain; export its backbone with '
-            f'--part backbone.'
-        )
-    return Network(model).eval()
+    if hasattr(model, 'head') and hasattr(model, 'extract_feat'):
+        return Network(model).eval()
+    raise UserError(
+        f'{type(model).__name__} is no classifier of mmpretrain; export its backbone with '
+        f'--part backbone.'
+    )
 
 
 def export(
@@ -113,10 +108,8 @@ def export(
                 onnx_files.write(program or module, file, example, module(example))
             run = onnx_files.runner(file)
         # Another batch size each time, too.
-        errors = {
-            each: _check(run, module, random_images(batch, each))
-            for batch, each in ((2, size), (1, check_size))
-        }
+        images = [random_images(2, size), random_images(1, check_size)]
+        errors = {tuple(image.shape[2:]): _check(run, module, image) for image in images}
         least = _least(run, module, _bounds(program) if program else (1, 1), size)
         limits = dict(least_height=str(least[0]), least_width=str(least[1]))
         if kind == 'torch':
@@ -129,16 +122,14 @@ def export(
 
 def require_packages(kind: str) -> None:
     """Raise UserError, before any work, if what the format needs is not installed."""
-    if kind == 'torch':
-        if not NEW_TORCH:
-            raise UserError(
-                f'torch.export has no dynamic sizes in torch {torch.__version__}; it needs 2.5 or '
-                f'newer. --format onnx works here.'
-            )
-        return
+    if kind == 'torch' and not NEW_TORCH:
+        raise UserError(
+            f'torch.export has no dynamic sizes in torch {torch.__version__}; it needs 2.5 or '
+            f'newer. --format onnx works here.'
+        )
     needed = ['onnx', 'onnxruntime', *(['onnxscript'] if NEW_TORCH else [])]
     missing = [name for name in needed if find_spec(name) is None]
-    if missing:
+    if missing and kind == 'onnx':
         raise UserError(
             f'{" and ".join(missing)} must be installed to write and check ONNX files: '
             f'pip install {" ".join(missing)}'
@@ -166,20 +157,12 @@ def trace(module: Network, example: Tensor) -> Any:
     """A torch.export program of (N, 3, H, W) that takes any N, H and W which the module takes."""
     import torch.fx.experimental._config as symbols
 
-    dynamic = torch.export.Dim.DYNAMIC
+    shapes = (dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC),)
     # Without it a dimension that happens to be 1 in the example stays 1.
-    general = (
-        symbols.patch(backed_size_oblivious=True)
-        if hasattr(symbols, 'backed_size_oblivious')
-        else nullcontext()
-    )
+    known = hasattr(symbols, 'backed_size_oblivious')
+    general = symbols.patch(backed_size_oblivious=True) if known else nullcontext()
     with general, _explaining(module, 'torch.export'):
-        program = torch.export.export(
-            module,
-            (example,),
-            dynamic_shapes=({0: dynamic, 2: dynamic, 3: dynamic},),
-            strict=False,
-        )
+        program = torch.export.export(module, (example,), dynamic_shapes=shapes, strict=False)
     if hasattr(program, '_guards_code'):
         # Of what was true of the example only the lower bounds matter to the result; parity
         # (seen by max pooling) and numbers of windows do not. The check below stands for it.
@@ -191,10 +174,9 @@ def trace(module: Network, example: Tensor) -> Any:
 
 def _bounds(program: Any) -> Size:
     """Smallest height and width that a program takes; torch.export counts empty images in."""
-    shape = next(
-        node.meta['val'].shape for node in program.graph.nodes if node.name.endswith('image')
-    )
-    ranges = [program.range_constraints.get(size.node.expr) for size in shape[2:]]
+    image = next(node for node in program.graph.nodes if node.name.endswith('image'))
+    sizes = image.meta['val'].shape[2:]
+    ranges = [program.range_constraints.get(size.node.expr) for size in sizes]
     return tuple(max(int(each.lower), 1) if each else 1 for each in ranges)
 
 

@@ -35,7 +35,8 @@ def write(network: Any, file: Path, example: Tensor, outputs: tuple[Tensor, ...]
         example: Images (N, 3, H, W).
         outputs: What the network makes of them, features (N, C, H, W) or logits (N, C).
     """
-    names = output_names(len(outputs))
+    count = len(outputs)
+    names = ['output'] if count == 1 else [f'output{index}' for index in range(count)]
     options: dict[str, Any] = dict(input_names=['image'], output_names=names)
     if isinstance(network, torch.nn.Module):
         labels = 'batch', 'channels', 'height', 'width'
@@ -47,10 +48,6 @@ def write(network: Any, file: Path, example: Tensor, outputs: tuple[Tensor, ...]
     else:
         options.update(dynamo=True, external_data=False, verbose=False)
     torch.onnx.export(network, (example,), str(file), **options)
-
-
-def output_names(count: int) -> list[str]:
-    return ['output'] if count == 1 else [f'output{index}' for index in range(count)]
 
 
 def runner(file: Path) -> Callable[[Tensor], tuple[Tensor, ...]]:

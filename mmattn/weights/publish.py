@@ -8,13 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from mmattn.utils.checkpoints import (
-    Foreign,
-    plain,
-    read_checkpoint,
-    to_bytes,
-    to_safetensors,
-)
+from mmattn.utils.checkpoints import Foreign, plain, read_checkpoint, to_bytes, to_safetensors
 from mmattn.utils.errors import UserError
 from mmattn.utils.files import refuse_existing, write_whole
 
@@ -26,18 +20,12 @@ FORMATS = {'pth': to_bytes, 'safetensors': to_safetensors}
 
 
 class Published(NamedTuple):
-    """A file that :func:`publish` wrote.
-
-    Attributes:
-        path: Where it is.
-        before, after: Sizes of the training checkpoint and of the file in bytes.
-        removed: What was left out.
-    """
+    """A file that :func:`publish` wrote."""
 
     path: Path
-    before: int
-    after: int
-    removed: list[str]
+    before: int  # size of the training checkpoint, in bytes
+    after: int  # size of the file
+    removed: list[str]  # what was left out
 
 
 def publish(src: Path, dst: Path, force: bool = False, kind: str | None = None) -> Published:
@@ -59,10 +47,9 @@ def publish(src: Path, dst: Path, force: bool = False, kind: str | None = None) 
     data = read_checkpoint(src)
     if not isinstance(data, Mapping):
         raise UserError(f'{src} holds a {type(data).__name__}, not a checkpoint.')
-    if 'state_dict' not in data:
-        data = dict(state_dict=data)
-    weights = data['state_dict']
-    if not isinstance(weights, Mapping) or not any(isinstance(v, Tensor) for v in weights.values()):
+    data = data if 'state_dict' in data else dict(state_dict=data)
+    weights = _tensors(data['state_dict'])
+    if not weights:
         raise UserError(f'{src} holds no weights: its keys are {", ".join(map(str, data))}.')
     meta = data.get('meta') if isinstance(data.get('meta'), Mapping) else {}
     removed = [key for key in data if key not in KEPT]
@@ -70,7 +57,7 @@ def publish(src: Path, dst: Path, force: bool = False, kind: str | None = None) 
     kept = {key: plain(value) for key, value in meta.items() if f'meta.{key}' not in removed}
     ending = dst.suffix[1:]
     kind = kind or (ending if ending in FORMATS else 'pth')
-    content = FORMATS[kind](dict(state_dict=_bare(weights), meta=kept))
+    content = FORMATS[kind](dict(state_dict=weights, meta=kept))
     digest = hashlib.sha256(content).hexdigest()[:HASH_DIGITS]
     stem = re.sub(rf'-[0-9a-f]{{{HASH_DIGITS}}}$', '', dst.stem if ending in FORMATS else dst.name)
     path = dst.with_name(f'{stem}-{digest}.{kind}')
@@ -79,8 +66,7 @@ def publish(src: Path, dst: Path, force: bool = False, kind: str | None = None) 
     return Published(path, src.stat().st_size, len(content), removed)
 
 
-def _bare(weights: Mapping[str, Any]) -> dict[str, Tensor]:
+def _tensors(weights: Any) -> dict[str, Tensor]:
     """Tensors of their own: one that is a view would be saved with all of what it views."""
-    return {
-        key: value.detach().clone() for key, value in weights.items() if isinstance(value, Tensor)
-    }
+    items = weights.items() if isinstance(weights, Mapping) else ()
+    return {key: value.detach().clone() for key, value in items if isinstance(value, Tensor)}

@@ -10,17 +10,11 @@ import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from mmattn.engine.config import parse_options
 from mmattn.utils.checkpoints import to_bytes
 from mmattn.utils.errors import UserError
 from mmattn.utils.files import refuse_existing, write_whole
-from mmattn.weights.models import (
-    Loaded,
-    as_tuple,
-    load_model,
-    load_weights,
-    random_images,
-    relative_error,
-)
+from mmattn.weights.models import as_tuple, load_model, load_weights, random_images, relative_error
 
 TOLERANCE = 1e-4
 # (height, width) of the images on which outputs are compared.
@@ -28,22 +22,14 @@ SIZES = ((64, 64), (96, 75))
 
 
 class Fused(NamedTuple):
-    """What :func:`reparameterize` did.
+    """What :func:`reparameterize` did."""
 
-    Attributes:
-        modules: Names of the modules that were fused.
-        options: ``--cfg-options`` with which the config builds the fused network.
-        error: Largest relative difference of the features before and after.
-        before, after: Numbers of parameters.
-        notes: What the user should know.
-    """
-
-    modules: list[str]
-    options: list[str]
-    error: float
-    before: int
+    modules: list[str]  # names of the modules that were fused
+    options: list[str]  # --cfg-options with which the config builds the fused network
+    error: float  # largest relative difference of the features before and after
+    before: int  # numbers of parameters
     after: int
-    notes: list[str]
+    notes: list[str]  # what the user should know
 
 
 def reparameterize(
@@ -82,11 +68,19 @@ def reparameterize(
     if after == before:
         raise UserError(f'{", ".join(names)} of {config} is fused already.')
     error = compare(features(model), expected, 'fused')
-    deploy = _deploy_options(model, names)
-    content = to_bytes(dict(state_dict=model.state_dict(), meta=loaded.meta))
+    deploy = [
+        f'model.{name}.deploy=True'
+        for name in names
+        if 'deploy' in inspect.signature(type(model.get_submodule(name))).parameters
+    ]
     if deploy:
-        compare(features(_build_deployed(loaded, deploy)), expected, 'rebuilt')
-    write_whole(dst, content)
+        # As the user will build it.
+        cfg = copy.deepcopy(loaded.cfg)
+        cfg.merge_from_dict(parse_options(deploy))
+        rebuilt = MODELS.build(cfg.model).eval()
+        load_weights(rebuilt, model.state_dict(), 'the fused model')
+        compare(features(rebuilt), expected, 'rebuilt')
+    write_whole(dst, to_bytes(dict(state_dict=model.state_dict(), meta=loaded.meta)))
     return Fused(names, deploy, error, before, after, loaded.notes)
 
 
@@ -120,20 +114,3 @@ def compare(actual: list[Tensor], expected: list[Tensor], what: str) -> float:
             exit_code=1,
         )
     return error
-
-
-def _deploy_options(model: nn.Module, names: list[str]) -> list[str]:
-    return [
-        f'model.{name}.deploy=True'
-        for name in names
-        if 'deploy' in inspect.signature(type(model.get_submodule(name))).parameters
-    ]
-
-
-def _build_deployed(loaded: Loaded, options: list[str]) -> nn.Module:
-    """The network as the user will build it, with the fused weights."""
-    cfg = copy.deepcopy(loaded.cfg)
-    cfg.merge_from_dict({option.partition('=')[0]: True for option in options})
-    model = MODELS.build(cfg.model).eval()
-    load_weights(model, loaded.model.state_dict(), 'the fused model')
-    return model
