@@ -18,6 +18,7 @@ import pickle
 import tempfile
 import warnings
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any, TypeAlias
 from unittest import SkipTest
@@ -80,10 +81,10 @@ def _randomised(cls: Kind, in_channels: int, arguments: dict, **more: Any) -> At
     return module.eval()
 
 
-def _mean_error(actual: Tensor, expected: Tensor) -> float:
-    """Mean absolute error relative to the mean absolute value."""
-    error = (actual.double() - expected.double()).abs().mean()
-    return (error / expected.double().abs().mean()).item()
+def _assert_near(actual: Tensor, expected: Tensor, tolerance: float, where: str) -> None:
+    """The mean absolute error, relative to the mean absolute value, is below a tolerance."""
+    error = (actual.double() - expected.double()).abs().mean() / expected.double().abs().mean()
+    assert error < tolerance, f'{where} the output is off by {error:.2g}'
 
 
 def check_constructor(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> None:
@@ -96,7 +97,8 @@ def check_constructor(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) 
         assert name == 'in_channels' or parameter.default is not parameter.empty, (
             f'{name} has no default: it has to be built from the channels alone'
         )
-    assert 'warm_start' in parameters and parameters['warm_start'].default is False, (
+    warm = parameters.get('warm_start')
+    assert warm is not None and warm.default is False, (
         'it takes warm_start, False by default, and passes it on: '
         'super().__init__(in_channels, warm_start)'
     )
@@ -110,34 +112,30 @@ def check_constructor(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) 
 def check_bad_channels(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> None:
     """Channels that cannot be are refused by name."""
     for channels in (0, -8, 2.5, '64'):
+        case = f'in_channels={channels!r}'
         try:
             cls(channels, **arguments)
         except ValueError as error:
-            text = str(error)
-            assert 'in_channels' in text and str(channels) in text, (
-                f'in_channels={channels!r} is not named: {text}'
-            )
+            named = 'in_channels' in str(error) and str(channels) in str(error)
+            assert named, f'{case} is not named: {error}'
         else:
-            raise AssertionError(
-                f'in_channels={channels!r} is accepted; call super().__init__ before it is used'
-            )
+            raise AssertionError(f'{case} is accepted; call super().__init__ before it is used')
 
 
 def check_sizes(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> None:
     """Any size keeps its shape; the input and every parameter get finite gradients."""
-    for size in SIZES:
-        for training in (False, True):
-            case = f'{size[0]}x{size[1]}, {"training" if training else "eval"}'
-            module = _build(cls, in_channels, arguments).train(training)
-            x = torch.randn(2, in_channels, *size, requires_grad=True)
-            out = module(x)
-            assert out.shape == x.shape, f'{case}: {tuple(x.shape)} becomes {tuple(out.shape)}'
-            assert out.isfinite().all(), f'{case}: the output is not finite'
-            out.square().sum().backward()
-            assert x.grad.isfinite().all() and x.grad.any(), f"{case}: the input's gradient"
-            for key, parameter in module.named_parameters():
-                assert parameter.grad is not None, f'{case}: {key} gets no gradient'
-                assert parameter.grad.isfinite().all(), f"{case}: {key}'s gradient is not finite"
+    for (height, width), training in product(SIZES, (False, True)):
+        case = f'{height}x{width}, {"training" if training else "eval"}'
+        module = _build(cls, in_channels, arguments).train(training)
+        x = torch.randn(2, in_channels, height, width, requires_grad=True)
+        out = module(x)
+        assert out.shape == x.shape, f'{case}: {tuple(x.shape)} becomes {tuple(out.shape)}'
+        assert out.isfinite().all(), f'{case}: the output is not finite'
+        out.square().sum().backward()
+        assert x.grad.isfinite().all() and x.grad.any(), f"{case}: the input's gradient"
+        for key, parameter in module.named_parameters():
+            assert parameter.grad is not None, f'{case}: {key} gets no gradient'
+            assert parameter.grad.isfinite().all(), f"{case}: {key}'s gradient is not finite"
 
 
 def check_gradients(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> None:
@@ -156,12 +154,9 @@ def check_gradients(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) ->
         nn.init.normal_(parameter, std=0.5)
     for training in (False, True):
         module.train(training)
-        assert torch.autograd.gradcheck(
-            lambda x, *_: module(x),
-            (x, *module.parameters()),
-            fast_mode=channels > 8,
-            nondet_tol=1e-9,
-        )
+        inputs = x, *module.parameters()
+        options = dict(fast_mode=channels > 8, nondet_tol=1e-9)
+        assert torch.autograd.gradcheck(lambda x, *_: module(x), inputs, **options)
 
 
 def check_memory_formats(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> None:
@@ -169,11 +164,9 @@ def check_memory_formats(cls: Kind, in_channels: int = CHANNELS, **arguments: An
     module = _randomised(cls, in_channels, arguments)
     x = torch.randn(2, in_channels, 9, 14)
     out = module(x.to(memory_format=torch.channels_last))
-    assert out.is_contiguous(memory_format=torch.channels_last), (
-        'a channels_last map comes out in another memory format'
-    )
-    error = _mean_error(out, module(x))
-    assert error < 1e-5, f'the output of a channels_last map is off by {error:.2g}'
+    kept = out.is_contiguous(memory_format=torch.channels_last)
+    assert kept, 'a channels_last map comes out in another memory format'
+    _assert_near(out, module(x), 1e-5, 'of a channels_last map')
 
 
 def check_dtypes(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> None:
@@ -187,8 +180,7 @@ def check_dtypes(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> No
         out = module(x)
         assert out.dtype == dtype, f'{dtype} becomes {out.dtype}'
         assert out.isfinite().all(), f'the output in {dtype} is not finite'
-        error = _mean_error(out, module.double()(x.double()))
-        assert error < tolerance, f'in {dtype} the output is off by {error:.2g}'
+        _assert_near(out, module.double()(x.double()), tolerance, f'in {dtype}')
 
 
 def check_mixed_precision(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> None:
@@ -196,12 +188,10 @@ def check_mixed_precision(cls: Kind, in_channels: int = CHANNELS, **arguments: A
     for warm_start in (False, True):
         module = _randomised(cls, in_channels, arguments, warm_start=warm_start)
         x = torch.randn(2, in_channels, 45, 51)
-        expected = module(x)
         with torch.autocast('cpu', torch.bfloat16):
             out = module(x)
         assert out.dtype == x.dtype, f'under autocast {x.dtype} becomes {out.dtype}'
-        error = _mean_error(out, expected)
-        assert error < 0.05, f'under autocast the output is off by {error:.2g}'
+        _assert_near(out, module(x), 0.05, 'under autocast')
         x = x.bfloat16().requires_grad_()
         for training in (False, True):
             module.train(training)
@@ -241,12 +231,8 @@ class _Widened(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         outs = func(*args, **(kwargs or {}))
         for out in tree_flatten(outs)[0]:
-            if (
-                isinstance(out, Tensor)
-                and out.dtype == torch.float32
-                and out.numel() >= self.least
-                and tuple(out.shape) not in self.shapes
-            ):
+            wide = isinstance(out, Tensor) and out.dtype == torch.float32
+            if wide and out.numel() >= self.least and tuple(out.shape) not in self.shapes:
                 self.found.add(func.overloadpacket.__name__)
         return outs
 
@@ -319,9 +305,9 @@ def check_trace(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> Non
     """torch.jit.trace takes it, and what is traced can be saved."""
     module = _randomised(cls, in_channels, arguments)
     x = torch.randn(2, in_channels, 14, 9)
+    buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        buffer = io.BytesIO()
         torch.jit.save(torch.jit.trace(module, x), buffer)
         buffer.seek(0)
         traced = torch.jit.load(buffer)
@@ -333,9 +319,8 @@ def check_export(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> No
     if not NEW_TORCH:
         raise SkipTest(f'torch {torch.__version__} has no dynamic sizes in torch.export')
     module = _randomised(cls, in_channels, arguments)
-    program = torch.export.export(
-        module, (torch.randn(2, in_channels, 14, 21),), dynamic_shapes=(_dynamic(14),)
-    ).module()
+    example = torch.randn(2, in_channels, 14, 21)
+    program = torch.export.export(module, (example,), dynamic_shapes=(_dynamic(14),)).module()
     for size in ((14, 21), (33, 20)):
         x = torch.randn(2, in_channels, *size)
         torch.testing.assert_close(program(x), module(x), atol=1e-5, rtol=1e-4)
@@ -373,19 +358,8 @@ def _dynamic(least: int) -> dict[int, Any]:
     return {2: torch.export.Dim('h', min=least), 3: torch.export.Dim('w', min=least)}
 
 
-CHECKS: tuple[Callable[..., None], ...] = (
-    check_constructor,
-    check_bad_channels,
-    check_sizes,
-    check_gradients,
-    check_memory_formats,
-    check_dtypes,
-    check_mixed_precision,
-    check_warm_start,
-    check_state_dict,
-    check_determinism,
-    check_compile,
-    check_trace,
-    check_export,
-    check_onnx,
+CHECKS: tuple[Callable[..., None], ...] = tuple(
+    check
+    for name, check in list(globals().items())
+    if name.startswith('check_') and check is not check_attention
 )
