@@ -17,9 +17,6 @@ from mmattn.utils.errors import UserError
 def run(command: Callable[[], object]) -> int:
     """Run a command; turn errors of the user into one message.
 
-    Args:
-        command: What to do.
-
     Returns:
         Exit status: 0, the error's own (2 for wrong use), or 130 after Ctrl-C.
         Other exceptions pass with their traceback.
@@ -28,21 +25,18 @@ def run(command: Callable[[], object]) -> int:
     mmengine.logging.print_log = _print_log
     try:
         command()
+        _leave_together()
+        return 0
     except UserError as error:
-        return _complain(str(error), error.exit_code)
+        message, status = str(error), error.exit_code
     except (Exception, KeyboardInterrupt) as error:
         # C++ code turns a KeyboardInterrupt into errors of its own
         if interrupt.requested() or isinstance(error, KeyboardInterrupt):
-            return _complain('stopped by Ctrl-C.', 130)
-        message = explain_building(error)
+            message, status = 'stopped by Ctrl-C.', 130
+        else:
+            message, status = explain_building(error), 2
         if message is None:
             raise
-        return _complain(message, 2)
-    _leave_together()
-    return 0
-
-
-def _complain(message: str, status: int) -> int:
     text = worded(message)
     if text is not None:
         print(text, file=sys.stderr, flush=True)

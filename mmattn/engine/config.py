@@ -26,27 +26,19 @@ TYPO_CUTOFF = 0.8
 def shipped_configs_dir() -> Path | None:
     """Folder of the configs that come with mmattn: inside the wheel or beside the checkout."""
     package = Path(__file__).resolve().parents[1]
-    for folder in (package / '.mim' / 'configs', package.parent / 'configs'):
-        if folder.is_dir():
-            return folder
-    return None
+    folders = (package / '.mim' / 'configs', package.parent / 'configs')
+    return next(filter(Path.is_dir, folders), None)
 
 
 def shipped_configs() -> dict[str, Path]:
     """Map the bare name of every shipped config to its path."""
     folder = shipped_configs_dir()
-    if folder is None:
-        return {}
-    paths = sorted(folder.rglob('*.py'))
+    paths = sorted(folder.rglob('*.py')) if folder else []
     return {path.stem: path for path in paths if '_base_' not in path.relative_to(folder).parts}
 
 
 def find_config(name: str) -> Path:
-    """Turn what the user typed into the path of a config file.
-
-    Args:
-        name: A path, or the name of a shipped config with or without
-            ``configs/`` before it and ``.py`` behind it.
+    """The file of a path, or of a shipped config's name, ``configs/`` and ``.py`` or not.
 
     Raises:
         UserError: If no such file exists; names the nearest shipped configs.
@@ -68,12 +60,8 @@ def find_config(name: str) -> Path:
 def load_config(name: str, options: Sequence[str] = ()) -> tuple[Config, list[str]]:
     """Read a config and merge ``--cfg-options`` into it.
 
-    The folder of the config is searched last for what ``custom_imports`` names.
-
-    Args:
-        name: See :func:`find_config`; ``mmdet::...`` and ``mmpretrain::...`` name the
-            toolboxes' own configs.
-        options: ``key.sub=value`` strings.
+    The name is that of :func:`find_config`, or ``mmdet::...`` and the like for the toolboxes'
+    own. The folder of the config is searched last for what ``custom_imports`` names.
 
     Returns:
         The config, in which ``type='mmattn.X'`` resolves, with the ``default_scope`` of the

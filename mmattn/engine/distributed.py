@@ -60,12 +60,8 @@ def init_distributed(cfg: Config, launcher: str) -> None:
     """Start the process group of a config's run, unless the run has one process.
 
     mmengine's own ``init_dist`` selects a CUDA device before anything else and
-    therefore fails without one; this sets up gloo directly in that case.
-
-    Args:
-        cfg: Gets ``launcher``; its ``env_cfg`` is read.
-        launcher: 'none', 'pytorch', 'slurm' or 'mpi'; a process that torchrun started needs
-            not be told.
+    therefore fails without one; this sets up gloo directly in that case. The config
+    gets its ``launcher``; a process that torchrun started needs not be told.
 
     Raises:
         UserError: If the launcher's environment is missing, or there are more
@@ -92,10 +88,8 @@ def init_distributed(cfg: Config, launcher: str) -> None:
         return
     processes = max(_number('LOCAL_WORLD_SIZE'), _number('LOCAL_RANK') + 1)
     if get_device() == 'cuda' and processes > torch.cuda.device_count():
-        raise UserError(
-            f'{processes} processes on a machine with {torch.cuda.device_count()} GPUs: start at '
-            'most one for each.'
-        )
+        gpus = f'{torch.cuda.device_count()} GPUs'
+        raise UserError(f'{processes} processes on a machine with {gpus}: start at most one each.')
     # before init_dist, which would choose 'spawn' for the workers otherwise
     set_multi_processing(**(env_cfg.get('mp_cfg') or {}), distributed=True)
     init_dist(launcher, **dist_cfg)

@@ -92,5 +92,5 @@ def dump_predictions(cfg: Config, out: str) -> None:
     if isinstance(evaluators, dict) and 'metrics' in evaluators:
         evaluators['metrics'] = [*evaluators['metrics'], dump]
     else:
-        listed = [evaluators] if isinstance(evaluators, dict) else evaluators
-        cfg.test_evaluator = [*listed, dump]
+        given = [evaluators] if isinstance(evaluators, dict) else evaluators
+        cfg.test_evaluator = [*given, dump]

@@ -20,12 +20,7 @@ def adapt_to_machine(cfg: Config) -> list[str]:
     backend gloo, and DistributedDataParallel is told not to ask for a GPU.
     SyncBN becomes BN on a CPU and in a single process. Workers beyond the
     number of usable cores are cut.
-
-    Args:
-        cfg: Config to change; ``launcher`` says whether the run is distributed.
-
-    Returns:
-        One line for each replacement.
+    Returns one line for each replacement.
     """
     device = get_device()
     distributed = cfg.get('launcher', 'none') != 'none'

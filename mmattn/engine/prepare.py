@@ -8,7 +8,6 @@ import importlib.util
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from mmengine.config import Config
 from mmengine.registry import MODELS, OPTIMIZERS
@@ -23,22 +22,15 @@ from mmattn.utils.walk import iter_dicts, type_name
 Step = Callable[[Config], Iterable[str] | None]
 
 
-class Prepared(NamedTuple):
-    """A config that is ready for its use, and what the user should know of it."""
-
-    cfg: Config
-    notes: list[str]
-
-
 def prepare(
     name: str, options: Sequence[str] = (), steps: Iterable[Step | None | bool] = ()
-) -> Prepared:
+) -> tuple[Config, list[str]]:
     """Read a config, merge ``--cfg-options``, and take one step after the other.
 
-    Args:
-        name: Path or name of a config.
-        options: ``key=value`` strings.
-        steps: What to do with the config; None and False are passed over.
+    Steps that are None or False are passed over.
+
+    Returns:
+        The config, ready for its use, and what the user should know of it.
 
     Raises:
         UserError: If the config or an option is wrong, its toolbox is not installed, or a
@@ -47,7 +39,7 @@ def prepare(
     cfg, notes = load_config(name, options)
     for step in [require_toolbox, *filter(None, steps)]:
         notes += step(cfg) or []
-    return Prepared(cfg, list(dict.fromkeys(notes)))
+    return cfg, list(dict.fromkeys(notes))
 
 
 def require_toolbox(cfg: Config) -> None:
@@ -66,11 +58,8 @@ def require_toolbox(cfg: Config) -> None:
 
 def set_work_dir(cfg: Config, work_dir: str | None, name: str, demo: bool = False) -> None:
     """Choose the work dir: command line, then the config, then ``work_dirs/NAME``."""
-    if work_dir is None:
-        work_dir = cfg.get('work_dir')
-        if work_dir is None or demo:
-            work_dir = str(Path('work_dirs') / (Path(name).stem + ('_demo' if demo else '')))
-    cfg.work_dir = work_dir
+    default = Path('work_dirs') / (Path(name).stem + ('_demo' if demo else ''))
+    cfg.work_dir = work_dir or (None if demo else cfg.get('work_dir')) or str(default)
 
 
 def set_seed(cfg: Config, seed: int) -> None:

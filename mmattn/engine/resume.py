@@ -52,9 +52,6 @@ def find_resumable(work_dir: str) -> tuple[str | None, list[str]]:
     ``last_checkpoint`` only decides which one is tried first: the path in it
     may be stale (the work dir was moved) or name a deleted or half-written file.
 
-    Args:
-        work_dir: Folder with ``epoch_*.pth`` or ``iter_*.pth``.
-
     Returns:
         Path of the checkpoint (None if there is no whole one) and notes on what
         was passed over.

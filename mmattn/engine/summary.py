@@ -142,15 +142,14 @@ class RecordHook(Hook):
 
 def summarise(config: str, runner: Runner, record: RecordHook) -> RunSummary:
     """The outcome of a run that has come to its end."""
-    cfg, known = runner.cfg, runner.message_hub.runtime_info
+    known = runner.message_hub.runtime_info
     counts = [_counted(runner.epoch, 'epoch'), _counted(runner.iter, 'iteration')]
     by_iter = 'Iter' in type(runner._train_loop).__name__
-    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
-    save_best = checkpoint.get('save_best')
+    save_best = ((runner.cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('save_best')
     return RunSummary(
         config=config,
-        task=describe_task(cfg),
-        attention=describe_attention(cfg),
+        task=describe_task(runner.cfg),
+        attention=describe_attention(runner.cfg),
         work_dir=runner.work_dir,
         seconds=time.time() - record.started,
         progress='' if not runner.iter else counts[1] if by_iter else ', '.join(counts),
