@@ -49,11 +49,7 @@ def _pretrained_init(pretrained: str, init_cfg: dict | list[dict] | None) -> dic
 
 
 def check_stage_numbers(name: str, numbers: Iterable[int], least: int, most: int) -> None:
-    """Refuse a number of ``out_indices`` or ``frozen_stages`` that names no stage.
-
-    Raises:
-        ValueError: Naming the argument, its value and the valid range.
-    """
+    """Refuse a number of ``out_indices`` or ``frozen_stages`` that names no stage."""
     numbers = tuple(numbers)
     if any(number not in range(least, most + 1) for number in numbers):
         given = numbers if name == 'out_indices' else numbers[0]
@@ -61,11 +57,7 @@ def check_stage_numbers(name: str, numbers: Iterable[int], least: int, most: int
 
 
 def check_per_stage(num_stages: int, **options: Sequence | None) -> None:
-    """Refuse options, None excepted, that have not one entry for each stage.
-
-    Raises:
-        ValueError: Naming the option, how many entries it must have, and its value.
-    """
+    """Refuse options, None excepted, that have not one entry for each stage."""
     for name, values in options.items():
         if values is not None and len(values) != num_stages:
             raise InvalidValue(
@@ -94,7 +86,8 @@ class AttentionBackbone(BaseModule):
 
     Raises:
         TypeError: If an argument is unknown, or ``pretrained`` no path.
-        ValueError: If both ``pretrained`` and ``init_cfg`` are given.
+        KeyError: If an attention, a depth or an arch is unknown.
+        ValueError: If an argument is out of its range or contradicts another.
     """
 
     frozen_stages: int
@@ -108,11 +101,7 @@ class AttentionBackbone(BaseModule):
     stage_names: Sequence[str] = ('layer{}',)
 
     def __init__(
-        self,
-        *args,
-        freeze_attention: bool = False,
-        pretrained: str | None = None,
-        **options,
+        self, *args, freeze_attention: bool = False, pretrained: str | None = None, **options
     ) -> None:
         if pretrained is not None:
             options['init_cfg'] = _pretrained_init(pretrained, options.get('init_cfg'))

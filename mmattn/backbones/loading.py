@@ -108,39 +108,38 @@ def _check_fit(
     backbone: nn.Module, weights: Mapping[str, Tensor], prefix: str, keys: list[str]
 ) -> None:
     slots = tuple(f'{name}.' for name, m in backbone.named_modules() if isinstance(m, Attention))
-    own = {
-        name: value
-        for name, value in backbone.state_dict().items()
-        # Old checkpoints lack the counter of BatchNorm.
-        if not name.endswith('num_batches_tracked')
-    }
-    stock = [name for name in own if not name.startswith(slots)]
+    # Old checkpoints lack the counter of BatchNorm.
+    counter = 'num_batches_tracked'
+    own = {key: v for key, v in backbone.state_dict().items() if not key.endswith(counter)}
+    stock = {name: value for name, value in own.items() if not name.startswith(slots)}
     given = [name for name in stock if name in weights]
-    matched = [name for name in given if weights[name].shape == own[name].shape]
-    # Their weights may differ in dimensions of size 1.
-    attention = [
-        name
-        for name in own.keys() - set(stock)
-        if name in weights and weights[name].numel() == own[name].numel()
-    ]
+    wrong = [name for name in given if weights[name].shape != own[name].shape]
+    matched = len(given) - len(wrong)
+    # Weights of attention may differ in dimensions of size 1.
+    attention = sum(
+        weights[name].numel() == own[name].numel()
+        for name in weights.keys() & own.keys() - stock.keys()
+    )
     kind = type(backbone).__name__
-    if is_anothers(len(matched), len(given) - len(matched), len(stock)):
+    if is_anothers(matched, len(wrong), len(stock)):
         raise InvalidValue(
-            f'the checkpoint does not fit {kind}: {len(matched)} of its {len(stock)} stock keys '
-            f'match by name and shape. '
-            + _explain({name: own[name] for name in stock}, weights, prefix, keys)
+            f'the checkpoint does not fit {kind}: {matched} of its {len(stock)} stock keys '
+            f'match by name and shape. {_explain(stock, wrong, weights, prefix, keys)}'
         )
     print_log(
-        f'{kind}: the checkpoint matches {len(matched)} of {len(stock)} stock keys and '
-        f'{len(attention)} of {len(own) - len(stock)} attention keys',
+        f'{kind}: the checkpoint matches {matched} of {len(stock)} stock keys and '
+        f'{attention} of {len(own) - len(stock)} attention keys',
         logger='current',
     )
 
 
 def _explain(
-    own: Mapping[str, Tensor], weights: Mapping[str, Tensor], prefix: str, keys: list[str]
+    own: Mapping[str, Tensor],
+    wrong: list[str],
+    weights: Mapping[str, Tensor],
+    prefix: str,
+    keys: list[str],
 ) -> str:
-    wrong = [name for name in own if name in weights and weights[name].shape != own[name].shape]
     if wrong:
         name = wrong[0]
         return (

@@ -98,10 +98,6 @@ class RepVGG(AttentionBackbone, StockRepVGG):
     Shape:
         (N, in_channels, H, W) -> a tuple with one (N, C_i, H / s_i, W / s_i)
         per entry of ``out_indices``; s = 4, 8, 16, 32.
-
-    Raises:
-        KeyError: If the arch or an attention is unknown.
-        ValueError: If an argument does not fit the arch.
     """
 
     default_init = CONV_INIT

@@ -149,12 +149,7 @@ class Res2Net(ResNet):
             'after_conv3' (after the fusion).
 
     Shape:
-        (N, 3, H, W) -> a tuple of (N, 256 * 2**i, H / s_i, W / s_i), one per
-        entry i of ``out_indices``; s = 4, 8, 16, 32.
-
-    Raises:
-        KeyError: If the depth or an attention is unknown.
-        ValueError: If an argument does not fit the others.
+        As in :class:`ResNet`; C = 256, 512, 1024, 2048.
     """
 
     arch_settings = {

@@ -35,9 +35,6 @@ def read_attention(
         backbone: The backbone without attention.
         weights: Name in the backbone -> tensor, in slots under the original's names.
 
-    Returns:
-        One entry for all stages with the same arguments.
-
     Raises:
         UserError: If it differs within a stage, or fits none that the source has.
     """

@@ -120,9 +120,6 @@ def convert_checkpoint(
     mapped = {groups.prefix + key: name for key, name in names.items() if name}
     left_out = dict.fromkeys(groups.others, 'not of the backbone')
     left_out |= {groups.prefix + key: COMPUTED for key, name in names.items() if not name}
-    meta: dict[str, Any] = dict(
-        source=source.name, converted_from=Path(file).name, mmattn_version=mmattn.__version__
-    )
     if not with_head:
         left_out |= dict.fromkeys(groups.head, CLASSIFIER)
     else:
@@ -130,7 +127,12 @@ def convert_checkpoint(
         state = {**{f'backbone.{key}': value for key, value in state.items()}, **head}
         mapped = {**{key: f'backbone.{name}' for key, name in mapped.items()}, **groups.head}
         added = [f'backbone.{key}' for key in added]
-    meta.update(model=config)
+    meta = dict(
+        source=source.name,
+        converted_from=Path(file).name,
+        mmattn_version=mmattn.__version__,
+        model=config,
+    )
     state = {key: value.clone() for key, value in state.items()}
     return Conversion(dict(state_dict=state, meta=meta), config, mapped, left_out, added)
 
@@ -178,10 +180,8 @@ def _load(
         text = ' '.join(str(error).split())
         raise UserError(f'{kind}: {text}') from error
     if missing or unexpected:
-        raise UserError(
-            f'{kind}: {_some(unexpected, "without a place in it")}'
-            f'{"; " if missing and unexpected else ""}{_some(missing, "missing")}.'
-        )
+        wrong = _some(unexpected, 'without a place in it'), _some(missing, 'missing')
+        raise UserError(f'{kind}: {"; ".join(filter(None, wrong))}.')
     return [key for key in model.state_dict() if key not in weights]
 
 

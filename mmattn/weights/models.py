@@ -18,14 +18,7 @@ from mmattn.utils.walk import iter_dicts
 
 
 class Loaded(NamedTuple):
-    """A model in eval mode.
-
-    Attributes:
-        model: The model, with ``backbone``.
-        cfg: Its config.
-        meta: ``meta`` of its checkpoint.
-        notes: What the user should know.
-    """
+    """A model in eval mode, its config, its checkpoint's ``meta``, and notes for the user."""
 
     model: nn.Module
     cfg: Config
@@ -53,12 +46,8 @@ def load_model(config: str, checkpoint: Path | None, options: Sequence[str] = ()
     model_cfg = copy.deepcopy(cfg.model)
     if cfg.get('data_preprocessor') is not None:
         model_cfg.setdefault('data_preprocessor', cfg.data_preprocessor)
-    pretrained = [
-        node
-        for node in iter_dicts(model_cfg)
-        if node.get('type') == 'Pretrained' and 'checkpoint' in node
-    ]
-    local = bool(pretrained) and all(Path(node.checkpoint).is_file() for node in pretrained)
+    nodes = [node for node in iter_dicts(model_cfg) if node.get('type') == 'Pretrained']
+    files = [node.checkpoint for node in nodes if 'checkpoint' in node]
     model = MODELS.build(model_cfg)
     meta: dict[str, Any] = {}
     if checkpoint is not None:
@@ -66,9 +55,9 @@ def load_model(config: str, checkpoint: Path | None, options: Sequence[str] = ()
         load_weights(model, weights.tensors, str(checkpoint))
         meta = weights.meta
         notes += weights.notes
-    elif local:
+    elif files and all(Path(file).is_file() for file in files):
         model.init_weights()
-        notes += [f'weights of {node.checkpoint}' for node in pretrained]
+        notes += [f'weights of {file}' for file in files]
     else:
         notes.append('no checkpoint was given: the weights are random')
     return Loaded(model.eval(), cfg, meta, notes)

@@ -23,12 +23,11 @@ class CheckpointSource(NamedTuple):
             the backbones know (``own_names``) is renamed already.
         attention: The attentions its slots may hold, by their registered names.
         arguments: Arguments of the attention that no shape tells.
-        positions: Where a parameter-free attention is, which no key tells; the first of them
-            that a block has.
+        positions: Where a parameter-free attention is; the first of them that a block has.
         note: What the user should know.
         alike: Sources whose checkpoints it can read too, having the same names.
-        commonness: Of several whose mark fits the least common one is taken: 0 for a mark that
-            only this source has, more for keys that others have as well.
+        commonness: The least common source whose mark fits is taken: 0 for a mark that only
+            this source has, more for keys that others have as well.
         name: What ``--source`` takes; the name of its file.
     """
 
@@ -55,18 +54,11 @@ class CheckpointSource(NamedTuple):
 
 
 class KeyGroups(NamedTuple):
-    """The keys of a checkpoint by where they belong.
+    """The keys of a checkpoint by where they belong."""
 
-    Attributes:
-        prefix: What the backbone's keys begin with.
-        backbone: Key without the prefix -> shape.
-        head: Key -> name in the classifier's head.
-        others: Keys of neither.
-    """
-
-    prefix: str
-    backbone: dict[str, Sequence[int]]
-    head: dict[str, str]
+    prefix: str  # of the backbone's keys
+    backbone: dict[str, Sequence[int]]  # key without the prefix -> shape
+    head: dict[str, str]  # key -> name in mmpretrain's head
     others: list[str]
 
 

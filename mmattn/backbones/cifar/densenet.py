@@ -105,9 +105,6 @@ class DenseNetCIFAR(AttentionBackbone):
     Shape:
         (N, in_channels, H, W) -> a tuple of (N, C_i, H / 2**i, W / 2**i), one
         per entry i of ``out_indices``; C = 216, 300, 342 for depth 100, k = 12.
-
-    Raises:
-        ValueError: If an argument is out of its range.
     """
 
     default_init = CONV_INIT

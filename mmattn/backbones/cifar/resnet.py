@@ -31,10 +31,6 @@ class ResNetCIFAR(ResNet):
     Shape:
         (N, 3, H, W) -> a tuple of (N, base_channels * 2**i, H / 2**i, W / 2**i),
         one per entry i of ``out_indices``.
-
-    Raises:
-        KeyError: If the depth or an attention is unknown.
-        ValueError: If an argument does not fit the others.
     """
 
     arch_settings = {6 * n + 2: (BasicBlock, (n, n, n)) for n in range(3, 19)}

@@ -98,10 +98,6 @@ class MobileNetV2(AttentionBackbone, StockMobileNetV2):
         (N, 3, H, W) -> a tuple with one (N, C_i, H / s_i, W / s_i) per entry of
         ``out_indices``; s = 2, 4, 8, 16, 16, 32, 32, 32 and, at
         ``widen_factor=1``, C = 16, 24, 32, 64, 96, 160, 320, 1280.
-
-    Raises:
-        KeyError: If an attention is unknown.
-        ValueError: If an argument does not fit the network.
     """
 
     levels = (0, 0, 1, 2, 2, 3, 3)

@@ -41,48 +41,38 @@ class ResNet(AttentionBackbone):
     Args:
         depth: 18, 34, 50, 101 or 152.
         in_channels: Channels of the image.
-        stem_channels: Channels of the stem; default 64, in mmdet
-            ``base_channels``.
+        stem_channels: Channels of the stem; default 64, in mmdet ``base_channels``.
         base_channels: Middle channels of the first stage.
-        expansion: Output over middle channels of a block; default 1 in a
-            BasicBlock, 4 in a Bottleneck.
-        num_stages: Number of stages, 1 to 4.
-        strides: Stride of each stage.
-        dilations: Dilation of each stage.
-        out_indices: Stages whose outputs are returned; default (3,), in mmdet
-            and mmseg (0, 1, 2, 3).
-        style: 'pytorch' puts a Bottleneck's stride on its 3x3 convolution,
-            'caffe' on its first 1x1.
+        expansion: Output over middle channels of a block; default 1 in a BasicBlock, 4 in
+            a Bottleneck.
+        num_stages: 1 to 4.
+        strides, dilations: Of each stage.
+        out_indices: Stages whose outputs are returned; default (3,), in mmdet and mmseg
+            (0, 1, 2, 3).
+        style: 'pytorch' puts a Bottleneck's stride on its 3x3 convolution, 'caffe' on its
+            first 1x1.
         deep_stem: Three 3x3 convolutions in place of the 7x7.
         avg_down: Average pooling before the shortcut's convolution.
-        frozen_stages: The stem (0) and the stages up to it are frozen; -1
-            freezes nothing. Attention keeps training.
-        conv_cfg: Config of the convolutions.
-        norm_cfg: Config of the norm layers.
-        norm_eval: Keep stock BatchNorm layers in eval mode; default False, in
-            mmdet True.
-        dcn: Config of deformable convolutions in Bottlenecks.
-        stage_with_dcn: Which stages have them.
+        frozen_stages: The stem (0) and the stages up to it are frozen; -1 freezes nothing.
+            Attention keeps training.
+        conv_cfg, norm_cfg: Configs of the convolutions and of the norm layers.
+        norm_eval: Keep stock BatchNorm layers in eval mode; default False, in mmdet True.
+        dcn, stage_with_dcn: Config of deformable convolutions in Bottlenecks, and which
+            stages have them.
         plugins: mmdet's plugins: dicts with ``cfg``, ``position``, ``stages``.
         multi_grid: Dilation of each block of the last stage.
         contract_dilation: Halve the dilation of each stage's first block.
         with_cp: Recompute blocks in the backward pass to save memory.
-        zero_init_residual: Start each residual branch at zero; not with
-            pretrained weights.
+        zero_init_residual: Start each residual branch at zero; not with pretrained weights.
         drop_path_rate: Stochastic depth, growing linearly to this rate.
-        attention: None, a dict or a list of dicts: ``type`` (a registered
-            attention), its arguments, and optionally ``position``
-            ('after_conv1', 'before_norm2', 'after_conv2', 'after_conv3';
-            default: the paper's) and ``stages`` (a bool per stage).
+        attention: None, a dict or a list of dicts: ``type`` (a registered attention), its
+            arguments, and optionally ``position`` ('after_conv1', 'before_norm2',
+            'after_conv2', 'after_conv3'; default: the paper's) and ``stages`` (a bool each).
         options: ``init_cfg`` and the arguments of :class:`AttentionBackbone`.
 
     Shape:
-        (N, in_channels, H, W) -> a tuple with one (N, C_i, H / s_i, W / s_i)
-        per entry of ``out_indices``; s = 4, 8, 16, 32.
-
-    Raises:
-        KeyError: If the depth or an attention is unknown.
-        ValueError: If an argument does not fit the others.
+        (N, in_channels, H, W) -> a tuple with one (N, C_i, H / s_i, W / s_i) per entry of
+        ``out_indices``; s = 4, 8, 16, 32.
     """
 
     arch_settings: dict[int, tuple[type[ResidualBlock], tuple[int, ...]]] = {

@@ -96,8 +96,8 @@ class SwinTransformer(AttentionBackbone, StockSwin):
     Args:
         arch: 'tiny', 'small', 'base', 'large' (or their first letter), or a dict
             with ``embed_dims``, ``depths`` and ``num_heads``; default 'tiny'.
-        img_size: Common size of the images, for absolute position embeddings; default 224.
-        patch_size: Side of a patch.
+        img_size, pretrain_img_size: Common size of the images, for absolute position
+            embeddings, under mmpretrain's and mmdet's name; default 224.
         drop_rate: Dropout of the embedding; in mmdet and mmseg of the projections
             and the feed-forward layers as well.
         out_indices: Stages whose outputs are returned; default the last, in mmdet and
@@ -111,20 +111,17 @@ class SwinTransformer(AttentionBackbone, StockSwin):
         stage_cfgs: mmpretrain's further options of all stages or, in a list, of
             each; they win over what the arguments below say.
         patch_cfg: mmpretrain's further options of the patch embedding.
-        pretrain_img_size: mmdet's name of ``img_size``.
         embed_dims, depths, num_heads: mmdet's way to write ``arch``: channels of
             the first stage, blocks and heads of each stage.
         mlp_ratio: Hidden over outer channels of the feed-forward layers.
-        strides: Strides of the patch embedding and of each patch merging.
+        strides: Strides of the patch embedding, ``patch_size``, and of each patch merging.
         qkv_bias: Whether query, key and value have biases.
         qk_scale: Factor of the attention's logits; default head channels^-0.5.
         patch_norm: Whether patch embedding and merging have norm layers.
         attn_drop_rate: Dropout of the window attention's weights.
-        act_cfg: Config of the activations.
         convert_weights: Convert checkpoints of microsoft/Swin-Transformer, which
             are known by their key names; with False they are refused.
-        plugins: As in :class:`ResNet`.
-        attention: As in :class:`ResNet`; the only position is 'after_attn'.
+        plugins, attention: As in :class:`ResNet`; the only position is 'after_attn'.
         options: ``in_channels``, ``norm_eval``, ``with_cp``; ``window_size``, the side of the
             windows (7); ``drop_path_rate``, growing linearly (0.1); ``out_after_downsample``,
             to return outputs after the patch merging; ``use_abs_pos_embed``, with
@@ -135,10 +132,6 @@ class SwinTransformer(AttentionBackbone, StockSwin):
         (N, in_channels, H, W), any H, W >= 1 -> a tuple with one
         (N, C_i, H / s_i, W / s_i) per entry of ``out_indices``; s = 4, 8, 16, 32,
         rounded up, and C_i = embed_dims * 2^i.
-
-    Raises:
-        KeyError: If the arch or an attention is unknown.
-        ValueError: If arguments contradict each other or do not fit the arch.
     """
 
     def __init__(
