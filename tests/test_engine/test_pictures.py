@@ -80,6 +80,23 @@ def test_unsure_detections_are_not_drawn(draw):
     assert not picture[STRIP:, SIDE:].any()
 
 
+def test_the_surest_detection_lies_on_top(draw):
+    pytest.importorskip('mmdet')
+    sample = detection(scores=[0.9, 0.6])
+    sample.pred_instances.labels = torch.tensor([0, 1])
+    (picture,) = draw('mmdet', sample)
+    row, column = EDGE
+    assert picture[row, SIDE + column].argmax() == 0
+
+
+def test_labels_of_small_and_large_boxes_have_the_same_letters(draw):
+    pytest.importorskip('mmdet')
+    large, small = detection(), detection()
+    small.gt_instances.bboxes[:, 2:] -= 30
+    letters = [(picture[STRIP:].min(-1) > 150).sum() for picture in draw('mmdet', large, small)]
+    assert letters[0] == pytest.approx(letters[1], rel=0.1) and letters[0] > 50
+
+
 @pytest.mark.parametrize('labels', [(0,), ()])
 def test_ignored_boxes_are_grey_and_stay_inside(labels, draw):
     pytest.importorskip('mmdet')
