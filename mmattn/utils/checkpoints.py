@@ -169,14 +169,10 @@ def _load_safetensors(filename: str, map_location: Any = None) -> dict[str, Any]
 
 
 def unwrap(data: Any, path: str | Path) -> Weights:
-    """Find the weights in what a checkpoint file holds.
-
-    Args:
-        data: What :func:`read_checkpoint` returned.
-        path: Its file, for messages.
+    """Find the weights in what :func:`read_checkpoint` returned for a file.
 
     Raises:
-        UserError: If there are none.
+        UserError: If there are none; names the file.
     """
     notes = []
     meta = data.get('meta') if isinstance(data, Mapping) else None

@@ -51,11 +51,7 @@ class Network(nn.Module):
 
 
 def choose_part(model: nn.Module, part: str) -> Network:
-    """The backbone of a model, or the model itself if it is a classifier.
-
-    Raises:
-        UserError: If a classifier is asked for and the model is none.
-    """
+    """The backbone of a model, or the model itself; UserError if it is no classifier then."""
     if part == 'backbone':
         return Network(model.backbone).eval()
     if hasattr(model, 'head') and hasattr(model, 'extract_feat'):
@@ -78,11 +74,9 @@ def export(
 
     Args:
         module: What :func:`choose_part` returns.
-        path: The file to write.
         kind: 'onnx' or 'torch'.
         size: (height, width) with which it is traced and checked.
         check_size: A second one with which it is checked.
-        force: Overwrite ``path`` if it exists.
 
     Raises:
         UserError: If a package is missing, the model cannot be exported with dynamic sizes,
@@ -184,7 +178,7 @@ def _least(run: Run, module: Network, bounds: Size, size: Size) -> Size:
     """Smallest of the sizes bounds, 2, 4, 8, ... at which the model and the file work and agree."""
     side = 1
     while side < max(size):
-        least = max(bounds[0], min(side, size[0])), max(bounds[1], min(side, size[1]))
+        least = tuple(max(bound, min(side, most)) for bound, most in zip(bounds, size, strict=True))
         try:
             _check(run, module, random_images(1, least))
             return least
@@ -199,9 +193,8 @@ def _check(run: Run, module: Network, image: Tensor) -> float:
         actual = run(image)
     except Exception as error:  # of many kinds, from C++ as well
         text = str(error).strip().split('\n')[0]
-        raise UserError(
-            f'the exported model does not run at {size} ({text}); nothing was written.', exit_code=1
-        ) from error
+        message = f'the exported model does not run at {size} ({text}); nothing was written.'
+        raise UserError(message, exit_code=1) from error
     error = max(relative_error(a, b) for a, b in zip(actual, module(image), strict=True))
     if not error < TOLERANCE:
         raise UserError(

@@ -31,7 +31,6 @@ def write(network: Any, file: Path, example: Tensor, outputs: tuple[Tensor, ...]
 
     Args:
         network: A torch.export program that has them; a module for torch before 2.5.
-        file: The file to write.
         example: Images (N, 3, H, W).
         outputs: What the network makes of them, features (N, C, H, W) or logits (N, C).
     """

@@ -43,8 +43,6 @@ def reparameterize(
 
     Args:
         config: Path or name of the config it was trained with.
-        checkpoint: Its weights.
-        dst: The file to write.
         options: ``key=value`` changes of the config.
         force: Overwrite ``dst`` if it exists.
 
