@@ -71,26 +71,25 @@ class Bottle2neck(Bottleneck):
         self.pool_unstrided = pool_unstrided
         super().__init__(*args, base_channels=base_channels, **options)
 
-    def _make_layers(self, in_channels, stride, dilation, style, groups, dcn) -> None:
-        strides = self._strides(stride, style)
-        self.stride = strides[1]
+    def _make_layers(self, *args, **options) -> None:
         self.width = int(self.mid_channels * self.width_ratio)
         if self.width < 1:
             raise InvalidValue(
                 f'base_width is too small: {self.mid_channels} middle channels times '
                 f'{self.width_ratio:g} leave a subset without channels'
             )
-        mid = self.mid_channels = self.width * self.scales
-        self.add_conv(1, (in_channels, mid), self.conv_cfg, kernel_size=1, stride=strides[0])
+        self.mid_channels = self.width * self.scales
+        super()._make_layers(*args, **options)
+
+    def _make_middle(self, cfg: dict | None, stride: int, **conv: int) -> None:
+        self.stride = stride
         # Named as in the original and the toolboxes, GroupNorm or not.
         self.convs, self.bns = nn.ModuleList(), nn.ModuleList()
-        conv = dict(stride=self.stride, padding=dilation, dilation=dilation, groups=groups)
-        conv.update(in_channels=self.width, out_channels=self.width, kernel_size=3, bias=False)
+        channels = self.width, self.width
         for _ in range(self.scales - 1):
-            self.convs.append(build_conv_layer(self._conv2_cfg(dcn), **conv))
+            self.convs.append(build_conv_layer(cfg, *channels, stride=stride, bias=False, **conv))
             self.bns.append(build_norm_layer(self.norm_cfg, self.width)[1])
-        self.pool = nn.AvgPool2d(3, stride=self.stride, padding=1) if self._pools() else None
-        self.add_conv(3, (mid, self.out_channels), self.conv_cfg, kernel_size=1)
+        self.pool = nn.AvgPool2d(3, stride=stride, padding=1) if self._pools() else None
 
     def _pools(self) -> bool:
         """Whether the subset without a convolution is pooled."""
@@ -108,12 +107,8 @@ class Bottle2neck(Bottleneck):
             outs.append(self._convolve(index, x))
         return [*outs, subsets[-1] if self.pool is None else self.pool(subsets[-1])]
 
-    def _residual(self, x: Tensor) -> Tensor:
-        out = self.relu(self.norm(1)(self.conv1(x)))
-        out = self.run_slots('after_conv1', out)
-        out = torch.cat(self._hierarchy(out.split(self.width, 1)), 1)
-        out = self.run_slots('after_conv2', out)
-        return self.run_slots('after_conv3', self.norm(3)(self.conv3(out)))
+    def _middle(self, x: Tensor) -> Tensor:
+        return torch.cat(self._hierarchy(x.split(self.width, 1)), 1)
 
     def fold_norms(self) -> None:
         """Fold each norm into its convolution; attention stays as it is."""

@@ -7,12 +7,12 @@ from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
+from yapf.yapflib.yapf_api import FormatCode
 
 from mmattn.weights.convert import Conversion
 
 # The parameters and buffers of a layer, which need no row of their own.
 PARTS = r'\.(weight|bias|running_mean|running_var|num_batches_tracked)$'
-WIDTH = 100
 # Numbers of stages and blocks, not those in the names of layers.
 NUMBERS = r'(?<=layer)\d(?=[._])|(?<=stage_)\d(?=\.)|(?<=block_)\d+(?=\.)|(?<=\.)\d+(?=\.)'
 
@@ -48,27 +48,14 @@ def config_text(conversion: Conversion, checkpoint: str) -> str:
     if 'backbone' not in model:
         model = dict(backbone=model)
     imports = dict(imports=['mmattn'], allow_failed_imports=False)
-    return f'custom_imports = {_code(imports)}\nmodel = {_code(model)}\n'
+    text = f'custom_imports = {_code(imports)}\nmodel = {_code(model)}\n'
+    return FormatCode(text, style_config=dict(based_on_style='facebook', column_limit=100))[0]
 
 
-def _code(value: Any, indent: int = 0) -> str:
-    """A config's value as Python, on one line where it fits."""
+def _code(value: Any) -> str:
+    """A config's value as Python, with dict() for dicts."""
     if isinstance(value, Mapping):
-        items = [f'{key}={{}}' for key in value]
-        values, brackets = list(value.values()), ('dict(', ')')
-    elif isinstance(value, (list, tuple)):
-        items, values = ['{}'] * len(value), list(value)
-        brackets = '[]' if isinstance(value, list) else ('(', ',)' if len(value) == 1 else ')')
-    else:
-        return repr(value)
-    line = ', '.join(
-        item.format(_code(each, -WIDTH)) for item, each in zip(items, values, strict=True)
-    )
-    if indent + len(line) + len('attention=dict(),') <= WIDTH:
-        return f'{brackets[0]}{line}{brackets[1]}'
-    inner = indent + 4
-    lines = [
-        ' ' * inner + item.format(_code(each, inner)) + ',\n'
-        for item, each in zip(items, values, strict=True)
-    ]
-    return f'{brackets[0]}\n{"".join(lines)}{" " * indent}{brackets[1][-1]}'
+        return f'dict({", ".join(f"{key}={_code(each)}" for key, each in value.items())})'
+    if isinstance(value, list):
+        return f'[{", ".join(map(_code, value))}]'
+    return repr(value)

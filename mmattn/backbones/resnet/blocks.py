@@ -140,18 +140,17 @@ class Bottleneck(ResidualBlock):
     }
 
     def _make_layers(self, in_channels, stride, dilation, style, groups, dcn) -> None:
-        strides = self._strides(stride, style)
-        mid = self.mid_channels
-        self.add_conv(1, (in_channels, mid), self.conv_cfg, kernel_size=1, stride=strides[0])
-        second = dict(stride=strides[1], padding=dilation, dilation=dilation, groups=groups)
-        self.add_conv(2, (mid, mid), self._conv2_cfg(dcn), kernel_size=3, **second)
-        self.add_conv(3, (mid, self.out_channels), self.conv_cfg, kernel_size=1)
-
-    def _strides(self, stride: int, style: str) -> tuple[int, int]:
-        """Strides of the first 1x1 and of the 3x3 convolution."""
         if style not in ('pytorch', 'caffe'):
             raise InvalidValue(f"style must be 'pytorch' or 'caffe', got {style!r}")
-        return (1, stride) if style == 'pytorch' else (stride, 1)
+        first, second = (1, stride) if style == 'pytorch' else (stride, 1)
+        mid = self.mid_channels
+        self.add_conv(1, (in_channels, mid), self.conv_cfg, kernel_size=1, stride=first)
+        conv = dict(stride=second, padding=dilation, dilation=dilation, groups=groups)
+        self._make_middle(self._conv2_cfg(dcn), kernel_size=3, **conv)
+        self.add_conv(3, (mid, self.out_channels), self.conv_cfg, kernel_size=1)
+
+    def _make_middle(self, cfg: dict | None, **conv: int) -> None:
+        self.add_conv(2, (self.mid_channels, self.mid_channels), cfg, **conv)
 
     def _conv2_cfg(self, dcn: dict | None) -> dict | None:
         """Config of the 3x3 convolution: ``dcn`` unless that asks for the plain one."""
@@ -169,8 +168,11 @@ class Bottleneck(ResidualBlock):
 
     def _residual(self, x: Tensor) -> Tensor:
         out = self.relu(self.norm(1)(self.conv1(x)))
-        out = self.run_slots('after_conv1', out)
-        out = self.run_slots('before_norm2', self.conv2(out))
-        out = self.relu(self.norm(2)(out))
+        out = self._middle(self.run_slots('after_conv1', out))
         out = self.run_slots('after_conv2', out)
         return self.run_slots('after_conv3', self.norm(3)(self.conv3(out)))
+
+    def _middle(self, x: Tensor) -> Tensor:
+        """The 3x3 convolution, (N, mid_channels, H, W) -> (N, mid_channels, ...)."""
+        x = self.run_slots('before_norm2', self.conv2(x))
+        return self.relu(self.norm(2)(x))
