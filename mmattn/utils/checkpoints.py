@@ -123,14 +123,12 @@ def _read(path: Path, archives: bool = True) -> Any:
     """
     with open(path, 'rb') as file:
         head = file.read(512)
-    if not head:
-        raise UserError('is empty')
-    for start, what in FIRST_BYTES.items():
-        if head.lstrip().startswith(start):
-            raise UserError(what)
     try:
         if head[8:9] == b'{':
             return _read_safetensors(path)
+        for start, what in FIRST_BYTES.items():
+            if head.lstrip().startswith(start):
+                raise UserError(what)
         if head.startswith(ZIP):
             # The reader of torch.load, which hands TorchScript to torch.jit.load: a crafted
             # archive may look different to zipfile.
@@ -142,6 +140,8 @@ def _read(path: Path, archives: bool = True) -> Any:
                 raise UserError(f'has a damaged part, {bad}')
             if not archives:
                 return None
+        if not head:
+            raise UserError('is empty')
         return torch.load(path, map_location='cpu', pickle_module=_pickle, weights_only=False)
     except UserError:
         raise

@@ -134,6 +134,16 @@ def test_safetensors(tmp_path):
         to_safetensors(dict(state_dict=values, meta=dict(classes={1, 2})))
 
 
+def test_safetensors_whose_length_looks_like_a_web_page(tmp_path):
+    """The file begins with the length of its header: 15392 is b' <' and six zeros."""
+    path = tmp_path / 'model.safetensors'
+    checkpoint = dict(state_dict={'w': torch.ones(2)}, meta=dict(cfg=''))
+    missing = 15392 - int.from_bytes(to_safetensors(checkpoint)[:8], 'little')
+    path.write_bytes(to_safetensors(dict(checkpoint, meta=dict(cfg='x' * missing))))
+    assert path.read_bytes().startswith(b' <')
+    assert broken(path) is None and unwrap(read_checkpoint(path), path).tensors['w'].sum() == 2
+
+
 @pytest.mark.parametrize(
     'damage',
     [
