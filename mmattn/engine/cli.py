@@ -30,11 +30,9 @@ def run(command: Callable[[], object]) -> int:
     except UserError as error:
         message, status = str(error), error.exit_code
     except (Exception, KeyboardInterrupt) as error:
-        # C++ code turns a KeyboardInterrupt into errors of its own
-        if interrupt.requested() or isinstance(error, KeyboardInterrupt):
-            message, status = 'stopped by Ctrl-C.', 130
-        else:
-            message, status = explain_building(error), 2
+        stopped = interrupt.caused(error)
+        message = 'stopped by Ctrl-C.' if stopped else explain_building(error)
+        status = 130 if stopped else 2
         if message is None:
             raise
     text = worded(message)

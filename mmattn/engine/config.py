@@ -92,16 +92,12 @@ def load_config(name: str, options: Sequence[str] = ()) -> tuple[Config, list[st
     if 'mmattn' not in imports:
         cfg.custom_imports = {'imports': [*imports, 'mmattn'], 'allow_failed_imports': False}
     notes += merge_options(cfg, parse_options(options))
-    if not cfg.get('default_scope') and _toolbox_of_model(cfg):
-        cfg.default_scope = _toolbox_of_model(cfg)
-    return cfg, notes
-
-
-def _toolbox_of_model(cfg: Config) -> str | None:
-    """The toolbox of the model's class, or of the scope before its name."""
+    # Of the model's class, or before its name.
     kind = (cfg.get('model') or {}).get('type') or ''
-    scope = (kind if isinstance(kind, str) else kind.__module__).partition('.')[0]
-    return scope if scope in TOOLBOXES else None
+    toolbox = (kind if isinstance(kind, str) else kind.__module__).partition('.')[0]
+    if not cfg.get('default_scope') and toolbox in TOOLBOXES:
+        cfg.default_scope = toolbox
+    return cfg, notes
 
 
 def parse_options(options: Sequence[str]) -> dict[str, Any]:

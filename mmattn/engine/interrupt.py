@@ -7,13 +7,14 @@ sees a traceback instead of how to continue.
 
 import os
 import signal
+from types import SimpleNamespace
 from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-_requested = False
-_deferred = False
+# Whether Ctrl-C was pressed, and whether the first one is only noted.
+state = SimpleNamespace(requested=False, deferred=False)
 
 
 def install() -> None:
@@ -22,16 +23,14 @@ def install() -> None:
     Forked data workers inherit the handler and ignore the signal: the main process
     ends them, and each would print a traceback of its own.
     """
-    global _requested, _deferred
-    _requested = _deferred = False
+    state.requested = state.deferred = False
     main = os.getpid()
 
     def handle(number: int, frame: Any) -> None:
-        global _requested
         if os.getpid() != main:
             return
-        first, _requested = not _requested, True
-        if not (_deferred and first):
+        first, state.requested = not state.requested, True
+        if not (state.deferred and first):
             raise KeyboardInterrupt
         # os.write, since the signal may have come in the middle of a print
         message = '\nCtrl-C: stopping after this iteration (again: at once) ...\n'
@@ -40,15 +39,9 @@ def install() -> None:
     signal.signal(signal.SIGINT, handle)
 
 
-def requested() -> bool:
-    """Tell whether Ctrl-C was pressed since :func:`install`."""
-    return _requested
-
-
-def hold(back: bool) -> None:
-    """Let the next Ctrl-C only be noted (True), or act at once (False)."""
-    global _deferred
-    _deferred = back
+def caused(error: BaseException) -> bool:
+    """Whether an error comes from Ctrl-C; C++ code turns a KeyboardInterrupt into its own."""
+    return state.requested or isinstance(error, KeyboardInterrupt)
 
 
 class InterruptHook(Hook):
@@ -56,16 +49,16 @@ class InterruptHook(Hook):
 
     priority = 'HIGHEST'
 
-    def _hold(self, runner: Runner) -> None:
-        hold(True)
+    def _defer(self, runner: Runner) -> None:
+        state.deferred = True
 
     def _release(self, runner: Runner) -> None:
-        hold(False)
+        state.deferred = False
 
     def _stop(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        if requested():
+        if state.requested:
             raise KeyboardInterrupt
 
-    before_train = before_test = _hold
+    before_train = before_test = _defer
     after_train = after_test = _release
     before_train_iter = before_val_iter = before_test_iter = _stop

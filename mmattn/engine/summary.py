@@ -168,7 +168,5 @@ def _counted(number: int, what: str) -> str:
 
 def _moved_here(path: str | None, work_dir: str) -> str | None:
     """A resumed run knows the paths of where it began; prefer the file in this work dir."""
-    if path is None:
-        return None
-    here = osp.join(work_dir, osp.basename(path))
+    here = osp.join(work_dir, osp.basename(path or ''))
     return here if osp.isfile(here) else path

@@ -115,7 +115,7 @@ def train(
         try:
             runner.train()
         except (Exception, KeyboardInterrupt) as error:
-            if interrupt.requested() or isinstance(error, KeyboardInterrupt):
+            if interrupt.caused(error):
                 raise Interrupted(how_to_continue(runner)) from None
             raise
     summary = summarise(config, runner, record)

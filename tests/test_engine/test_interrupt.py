@@ -22,7 +22,6 @@ def handler():
     interrupt.install()
     yield
     interrupt.install()
-    interrupt.hold(False)
     signal.signal(signal.SIGINT, before)
 
 
