@@ -126,20 +126,16 @@ class AttentionBackbone(BaseModule):
             shapes: The checkpoint's keys, without the backbone's prefix -> shape.
 
         Returns:
-            Their key -> ours, or None for what we compute; other keys, ours among
-            them, may be left out.
+            Their key -> ours, or None for what we compute; our own may be left out.
         """
         return {}
 
     @classmethod
     def config_from(cls, shapes: Shapes) -> dict[str, Any] | None:
-        """The config that a checkpoint was trained with, without attention.
+        """The config that a checkpoint was trained with, without attention; None if it is not ours.
 
         Args:
             shapes: Our name -> shape; names in slots among them.
-
-        Returns:
-            None if the weights are another network's.
 
         Raises:
             UserError: If they are this network's, of a size that it does not have.

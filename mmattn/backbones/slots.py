@@ -65,8 +65,7 @@ class AttentionBlock:
 
         Args:
             channels: Channels of the features at each position.
-            attention: Checked entries of ``attention``.
-            plugins: Checked entries of ``plugins``.
+            attention, plugins: Checked entries, see :func:`parse_slots`.
             stage: Index of the block's stage, from 0.
             level: What attention with defaults per stage takes for the stage: 0 at
                 a quarter of the image's size, 1 at an eighth, ...; default the stage.
@@ -193,8 +192,7 @@ def parse_attention(
             ``position`` and ``stages``, or a list of such dicts; it is not changed.
 
     Raises:
-        TypeError: If ``attention`` is something else, or has an argument that
-            the attention does not take.
+        TypeError: If it is something else, or has an argument that the class does not take.
         KeyError: If ``type`` is not a registered attention.
         ValueError: If ``position`` or ``stages`` does not fit the backbone.
     """
@@ -229,8 +227,7 @@ def _parse_entry(entry: dict, num_stages: int, block: type[AttentionBlock]) -> A
                 f'{cls.__name__} takes no argument {name!r}; valid: '
                 f'{", ".join([*known, "position", "stages"])}'
             )
-    place = check_position(position, block), check_stages(stages, num_stages)
-    return AttentionCfg(cls, arguments, *place)
+    return AttentionCfg(cls, arguments, *check_place(position, stages, num_stages, block))
 
 
 def parse_plugins(
@@ -254,24 +251,21 @@ def parse_plugins(
                 f'a plugin takes no key {", ".join(map(repr, sorted(unknown)))}; '
                 f'valid: cfg, position, stages'
             )
-        position = check_position(entry['position'], block)
-        stages = check_stages(entry.get('stages'), num_stages)
-        parsed.append(PluginCfg(dict(entry['cfg']), position, stages))
+        place = check_place(entry['position'], entry.get('stages'), num_stages, block)
+        parsed.append(PluginCfg(dict(entry['cfg']), *place))
     return parsed
 
 
-def check_position(position: str, block: type[AttentionBlock]) -> str:
+def check_place(
+    position: str, stages: Sequence[bool] | None, num_stages: int, block: type[AttentionBlock]
+) -> tuple[str, tuple[bool, ...]]:
     if position not in block.positions:
         raise InvalidValue(
             f'unknown position {position!r} in a {block.__name__}; '
             f'valid: {", ".join(block.positions)}'
         )
-    return position
-
-
-def check_stages(stages: Sequence[bool] | None, num_stages: int) -> tuple[bool, ...]:
     if stages is None:
-        return (True,) * num_stages
+        return position, (True,) * num_stages
     if (
         isinstance(stages, str)
         or not isinstance(stages, Sequence)
@@ -281,4 +275,4 @@ def check_stages(stages: Sequence[bool] | None, num_stages: int) -> tuple[bool, 
         raise InvalidValue(
             f'stages must be {num_stages} bools, one per stage of the backbone, got {stages!r}'
         )
-    return tuple(stages)
+    return position, tuple(stages)

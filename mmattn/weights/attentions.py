@@ -3,7 +3,7 @@
 import inspect
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,64 +51,77 @@ def read_attention(
     entries = []
     for position in sorted({position for _, position in by_slot}):
         slots = [
-            [_read_slot(source, backbone, (prefix, position), level, by_slot) for prefix in blocks]
+            [_read_slot(source, backbone, prefix, position, level, by_slot) for prefix in blocks]
             for blocks, level in zip(stages, backbone.levels, strict=False)
         ]
-        entries += _entries(block, position, slots)
+        entries += _entries(position, slots)
     return entries
-
-
-class _Slot(NamedTuple):
-    cls: type[Attention]
-    channels: int
-    level: int
-    arguments: dict[str, Any]
 
 
 def _read_slot(
     source: CheckpointSource,
     backbone: AttentionBackbone,
-    place: tuple[str, str],
+    prefix: str,
+    position: str,
     level: int,
     by_slot: Mapping[tuple[str, str], Mapping[str, Tensor]],
-) -> _Slot | None:
-    if place not in by_slot:
-        return None
-    weights = by_slot[place]
-    channels = backbone.get_submodule(place[0]).slot_channels()[place[1]]
-    for kind in source.attention:
-        cls = find_attention(kind)
+) -> tuple[dict[str, Any], dict[str, Any]] | tuple[None, None]:
+    """The entry of one slot, and the same without what only rounding hides."""
+    weights, block = by_slot.get((prefix, position)), backbone.get_submodule(prefix)
+    if weights is None:
+        return None, None
+    channels = block.slot_channels()[position]
+    for cls in map(find_attention, source.attention):
         own = {cls.own_name(name) or name: tensor for name, tensor in weights.items()}
         try:
-            arguments = cls.arguments_from(channels, own)
+            arguments = {**source.arguments, **cls.arguments_from(channels, own)}
         except KeyError:
             continue
-        return _Slot(cls, channels, level, {**source.arguments, **arguments})
+        exact, rounded = _without_defaults(cls, channels, level, arguments)
+        return _entry(block, cls, position, exact), _entry(block, cls, position, rounded)
     raise UserError(
-        f'{place[0]} has a module with {", ".join(list(weights)[:3])}, which is none of '
+        f'{prefix} has a module with {", ".join(list(weights)[:3])}, which is none of '
         f'{", ".join(source.attention) or "the attentions"} of {source.origin}'
     )
 
 
 def _entry(
-    block: type[AttentionBlock], cls: type[Attention], position: str, arguments: Mapping[str, Any]
+    block: AttentionBlock | type[AttentionBlock],
+    cls: type[Attention],
+    position: str,
+    arguments: Mapping[str, Any],
 ) -> dict[str, Any]:
     default = block.default_positions[cls.placement]
     place = {} if position == default else dict(position=position)
     return dict(type=cls.__name__, **arguments, **place)
 
 
-def _entries(
-    block: type[AttentionBlock], position: str, slots: list[list[_Slot | None]]
-) -> list[dict[str, Any]]:
+def _without_defaults(
+    cls: type[Attention], channels: int, level: int, arguments: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The arguments that are no defaults, and those that give other layers than defaults."""
+
+    def shapes(given: dict[str, Any]) -> dict[str, torch.Size]:
+        module = cls(channels, **{**stage_defaults, **given})
+        return {name: value.shape for name, value in module.state_dict().items()}
+
+    stage_defaults = cls.slot_defaults(level)
+    parameters = inspect.signature(cls).parameters.items()
+    defaults = {name: parameter.default for name, parameter in parameters} | stage_defaults
+    exact = {name: value for name, value in arguments.items() if value != defaults[name]}
+    rounded = exact
+    for name in ROUNDED & set(exact):
+        fewer = {key: value for key, value in rounded.items() if key != name}
+        if shapes(fewer) == shapes(rounded):
+            rounded = fewer
+    return exact, rounded
+
+
+def _entries(position: str, slots: list[list[tuple]]) -> list[dict[str, Any]]:
     """As few entries of ``attention`` as say what is at one position, stage by stage."""
-
-    def entry(slot: _Slot | None, rounded: bool) -> dict[str, Any] | None:
-        return slot and _entry(block, slot.cls, position, _without_defaults(slot, rounded))
-
     # What only rounding hides is left out if that makes one entry of all stages.
     for rounded in (True, False, True):
-        stages = [[entry(slot, rounded) for slot in blocks] for blocks in slots]
+        stages = [[slot[rounded] for slot in blocks] for blocks in slots]
         uneven = [n for n, blocks in enumerate(stages) if any(e != blocks[0] for e in blocks)]
         found = [blocks[0] for blocks in stages]
         different = [e for n, e in enumerate(found) if e is not None and e not in found[:n]]
@@ -124,21 +137,3 @@ def _entries(
         each if everywhere else {**each, 'stages': tuple(other == each for other in found)}
         for each in different
     ]
-
-
-def _without_defaults(slot: _Slot, rounded: bool) -> dict[str, Any]:
-    """The arguments that are no defaults; ``rounded``: and give other layers than those."""
-
-    def shapes(arguments: dict[str, Any]) -> dict[str, torch.Size]:
-        module = slot.cls(slot.channels, **{**stage_defaults, **arguments})
-        return {name: value.shape for name, value in module.state_dict().items()}
-
-    stage_defaults = slot.cls.slot_defaults(slot.level)
-    parameters = inspect.signature(slot.cls).parameters.items()
-    defaults = {name: parameter.default for name, parameter in parameters} | stage_defaults
-    needed = {name: value for name, value in slot.arguments.items() if value != defaults[name]}
-    for name in ROUNDED & set(needed) if rounded else ():
-        fewer = {key: value for key, value in needed.items() if key != name}
-        if shapes(fewer) == shapes(needed):
-            needed = fewer
-    return needed

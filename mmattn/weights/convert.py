@@ -25,21 +25,13 @@ MMDET = ('neck.', 'rpn_head.', 'roi_head.', 'bbox_head.', 'mask_head.')
 
 
 class Conversion(NamedTuple):
-    """A converted checkpoint.
+    """A converted checkpoint; loads strictly into what ``config`` builds."""
 
-    Attributes:
-        checkpoint: {'state_dict', 'meta'}; loads strictly into what ``config`` builds.
-        config: The backbone, with a head the whole classifier.
-        mapped: Key of the source -> key in ``checkpoint['state_dict']``.
-        left_out: Key of the source -> why it is left out.
-        added: Keys that the source lacks and their value does not matter.
-    """
-
-    checkpoint: dict[str, Any]
-    config: dict[str, Any]
-    mapped: dict[str, str]
-    left_out: dict[str, str]
-    added: list[str]
+    checkpoint: dict[str, Any]  # {'state_dict', 'meta'}
+    config: dict[str, Any]  # the backbone, with a head the whole classifier
+    mapped: dict[str, str]  # key of the source -> key in the state_dict
+    left_out: dict[str, str]  # key of the source -> why
+    added: list[str]  # keys that the source lacks and whose value does not matter
 
 
 def find_source(name: str | None, keys: Mapping[str, Any], file: str) -> CheckpointSource:

@@ -113,20 +113,14 @@ class SwinTransformer(AttentionBackbone, StockSwin):
         patch_cfg: mmpretrain's further options of the patch embedding.
         embed_dims, depths, num_heads: mmdet's way to write ``arch``: channels of
             the first stage, blocks and heads of each stage.
-        mlp_ratio: Hidden over outer channels of the feed-forward layers.
         strides: Strides of the patch embedding, ``patch_size``, and of each patch merging.
-        qkv_bias: Whether query, key and value have biases.
-        qk_scale: Factor of the attention's logits; default head channels^-0.5.
-        patch_norm: Whether patch embedding and merging have norm layers.
-        attn_drop_rate: Dropout of the window attention's weights.
+        mlp_ratio, qkv_bias, qk_scale, patch_norm, attn_drop_rate, act_cfg: As in mmdet.
         convert_weights: Convert checkpoints of microsoft/Swin-Transformer, which
             are known by their key names; with False they are refused.
         plugins, attention: As in :class:`ResNet`; the only position is 'after_attn'.
-        options: ``in_channels``, ``norm_eval``, ``with_cp``; ``window_size``, the side of the
-            windows (7); ``drop_path_rate``, growing linearly (0.1); ``out_after_downsample``,
-            to return outputs after the patch merging; ``use_abs_pos_embed``, with
-            ``interpolate_mode`` to resize absolute position embeddings ('bicubic'); those of
-            :class:`AttentionBackbone`.
+        options: mmpretrain's ``in_channels``, ``window_size``, ``drop_path_rate``, ``with_cp``,
+            ``out_after_downsample``, ``use_abs_pos_embed``, ``interpolate_mode`` and
+            ``norm_eval``; those of :class:`AttentionBackbone`.
 
     Shape:
         (N, in_channels, H, W), any H, W >= 1 -> a tuple with one
@@ -165,7 +159,7 @@ class SwinTransformer(AttentionBackbone, StockSwin):
     ) -> None:
         dense = active_toolbox() != 'mmpretrain'
         self.default_init = DENSE_INIT if dense else None
-        arch = swin_arch(arch, embed_dims, depths, num_heads)
+        arch = swin_arch(arch, embed_dims=embed_dims, depths=depths, num_heads=num_heads)
         num_stages = len(arch['depths'])
         if out_indices is None:
             out_indices = range(num_stages) if dense else (num_stages - 1,)

@@ -10,15 +10,9 @@ from mmattn.utils.errors import InvalidValue, UnknownName
 OPTION_DICTS = ('block_cfgs', 'attn_cfgs', 'ffn_cfgs', 'downsample_cfg')
 
 
-def swin_arch(
-    arch: str | dict | None,
-    embed_dims: int | None,
-    depths: Sequence[int] | None,
-    num_heads: Sequence[int] | None,
-) -> dict:
+def swin_arch(arch: str | dict | None, **numbers: int | Sequence[int] | None) -> dict:
     """mmpretrain's ``arch`` as a dict, from it or from mmdet's arguments."""
-    given = dict(embed_dims=embed_dims, depths=depths, num_heads=num_heads)
-    given = {name: value for name, value in given.items() if value is not None}
+    given = {name: value for name, value in numbers.items() if value is not None}
     if arch is not None and given:
         raise InvalidValue(f'arch={arch!r} and {", ".join(given)} name the same; give one of them')
     if isinstance(arch, str) and arch.lower() not in StockSwin.arch_zoo:
