@@ -3,7 +3,8 @@
 
 One source for users and for the page: a module's docstring names the paper, what
 it was checked against and the deviations, a class's docstring the formula and
-the arguments. Only the checkout that this file lies in is written.
+its own arguments, Attention's those that several have. Only the checkout that this
+file lies in is written.
 """
 
 import argparse
@@ -83,7 +84,10 @@ def complexity(cls: type[Attention]) -> tuple[int, int, int]:
 
 def _section(name: str, cls: type[Attention], place: str) -> str:
     source = inspect.cleandoc(sys.modules[cls.__module__].__doc__)
-    lines = [f'## {name}', '', _part(cls, 'Formula', code=True), '']
+    formula = _part(cls, 'Formula')
+    if not formula:
+        raise ValueError(f"the docstring of {name} has no section 'Formula'")
+    lines = [f'## {name}', '', f'```text\n{formula}\n```', '']
     lines.append(f'Place: `{place}`.')
     defaults = cls.slot_defaults(0)
     if defaults:
@@ -99,25 +103,24 @@ def _section(name: str, cls: type[Attention], place: str) -> str:
     return '\n'.join(lines).rstrip()
 
 
-def _part(cls: type[Attention], title: str, code: bool = False) -> str:
+def _part(cls: type[Attention], title: str) -> str:
     match = re.search(rf'^{title}:\n((?:    .*\n?|\n)+)', inspect.getdoc(cls), re.M)
-    if match is None:
-        raise ValueError(f'the docstring of {cls.__name__} has no section {title!r}')
-    text = textwrap.dedent(match[1]).strip()
-    return f'```text\n{text}\n```' if code else text
+    return textwrap.dedent(match[1]).strip() if match else ''
 
 
 def _arguments(cls: type[Attention]) -> list[str]:
-    """A list item per argument, with its default."""
+    """A list item per argument of its own, with its default."""
+    parameters = dict(inspect.signature(cls).parameters)
+    del parameters['in_channels'], parameters['warm_start']
     lines = []
-    parameters = inspect.signature(cls).parameters
-    for entry in re.split(r'\n(?=\S)', _part(cls, 'Args')):
+    for entry in re.split(r'\n(?=\S)', _part(cls, 'Args') + '\n' + _part(Attention, 'Args')):
         names, _, text = one_line(entry).partition(': ')
-        keys = [name.strip() for name in names.split(',')]
-        if keys == ['in_channels'] or keys == ['warm_start']:
-            continue
-        shown = ', '.join(f'`{key}={parameters[key].default!r}`' for key in keys)
-        lines.append(f'- {shown}: {text}')
+        keys = [name for name in names.split(', ') if name in parameters]
+        if keys:
+            shown = ', '.join(f'`{key}={parameters.pop(key).default!r}`' for key in keys)
+            lines.append(f'- {shown}: {text}')
+    if parameters:
+        raise ValueError(f"no docstring describes {cls.__name__}'s {', '.join(parameters)}")
     return lines or ['No arguments but `in_channels` and `warm_start`.']
 
 

@@ -17,20 +17,24 @@ class Attention(nn.Module):
     A subclass takes ``in_channels`` first, then its paper's hyperparameters,
     then ``warm_start``, and implements :meth:`attend`. Registered in
     ``mmattn.registry.MODELS`` it can be named in ``attention=dict(type=...)``.
+    Its docstring holds its own arguments only.
 
     Args:
-        in_channels: Channels C of the input, at least 1.
+        in_channels: Channels C of the input, a positive integer.
         warm_start: Start as the exact identity: the output becomes
             ``x + warm_scale * (attend(x) - x)`` with the learned scalar
             ``warm_scale`` at 0, so that a network with pretrained weights keeps
             its outputs until training moves it.
+        norm_cfg: In attentions with a norm layer, mmcv's config of it; None is a
+            BatchNorm. A backbone fills in its own kind of BatchNorm (SyncBN, ...).
 
     Shape:
         Input and output: (N, C, H, W) with any H, W >= 1, in the dtype of the
         input, under autocast too.
 
     Raises:
-        ValueError: If ``in_channels`` is not a positive integer.
+        ValueError: If an argument is not what its description asks for; the message
+            has its value and what would be valid.
     """
 
     # mmcv's plugin mechanism names a module after it: `attn`, `attn_1`, ...
@@ -48,11 +52,7 @@ class Attention(nn.Module):
 
     def __init__(self, in_channels: int, warm_start: bool = False) -> None:
         super().__init__()
-        if not isinstance(in_channels, int) or in_channels < 1:
-            raise InvalidValue(
-                f'{type(self).__name__}: in_channels must be a positive integer, '
-                f'got {in_channels!r}'
-            )
+        check_positive(self, 'in_channels', in_channels)
         self.in_channels = in_channels
         self.warm_start = warm_start
         scale = nn.Parameter(torch.zeros(1)) if warm_start else None
@@ -193,10 +193,7 @@ def batch_norm(
 
 def hidden_channels(attention: Attention, reduction: int, least: int = 1) -> int:
     """Channels of a bottleneck: ``in_channels // reduction``, but at least ``least``."""
-    if not isinstance(reduction, int) or reduction < 1:
-        raise InvalidValue(
-            f'{type(attention).__name__}: reduction must be a positive integer, got {reduction!r}'
-        )
+    check_positive(attention, 'reduction', reduction)
     return max(least, attention.in_channels // reduction)
 
 
@@ -205,24 +202,50 @@ def reduction_from(weight: Tensor) -> int:
     return max(1, weight.shape[1] // weight.shape[0])
 
 
-def check_odd(attention: Attention, name: str, value: int) -> int:
-    """Kernels are odd, so that 'same' padding keeps the size of the map."""
-    if not isinstance(value, int) or value < 1 or value % 2 == 0:
-        raise InvalidValue(
-            f'{type(attention).__name__}: {name} must be a positive odd integer, got {value!r}'
-        )
+def group_count(
+    attention: Attention, name: str, value: int | str, most: int, multiple: int = 1
+) -> int:
+    """Groups of channels: ``value``, or for 'auto' the largest valid number up to ``most``.
+
+    Valid are those for which ``in_channels`` is a multiple of ``multiple * groups``.
+    """
+    if value == 'auto':
+        fitting = range(1, most + 1)
+        value = max(n for n in fitting if attention.in_channels % (multiple * n) == 0)
+    check_positive(attention, name, value, " or 'auto'")
+    factor = multiple * value
+    label = f'{name}={factor}' if multiple == 1 else f'{multiple} * {name}={factor}'
+    check_multiple(attention, factor, f'is not a multiple of {label}', f", or {name}='auto'")
     return value
+
+
+def check(attention: Attention, valid: bool, message: str) -> None:
+    """Refuse an argument that is not ``valid`` in the name of the attention."""
+    if not valid:
+        raise InvalidValue(f'{type(attention).__name__}: {message}')
+
+
+def check_positive(attention: Attention, name: str, value: int, otherwise: str = '') -> None:
+    valid = isinstance(value, int) and value > 0
+    check(attention, valid, f'{name} must be a positive integer{otherwise}, got {value!r}')
+
+
+def check_odd(attention: Attention, name: str, value: int) -> None:
+    """Kernels are odd, so that 'same' padding keeps the size of the map."""
+    valid = isinstance(value, int) and value > 0 and value % 2 == 1
+    check(attention, valid, f'{name} must be a positive odd integer, got {value!r}')
 
 
 def check_choice(attention: Attention, name: str, value: str, choices: tuple[str, ...]) -> str:
-    if value not in choices:
-        raise InvalidValue(
-            f'{type(attention).__name__}: {name} must be one of {", ".join(choices)}, got {value!r}'
-        )
+    valid = ', '.join(choices)
+    check(attention, value in choices, f'{name} must be one of {valid}, got {value!r}')
     return value
 
 
-def nearest_multiples(value: int, factor: int) -> str:
-    """The part of a message that says which channels would be valid."""
-    below = value // factor * factor
-    return f'nearest valid: {f"{below} or {below + factor}" if below else factor}'
+def check_multiple(attention: Attention, factor: int, problem: str, otherwise: str = '') -> None:
+    """``in_channels`` must be a multiple of ``factor``; the message has the nearest that are."""
+    channels = attention.in_channels
+    below = channels // factor * factor
+    nearest = f'{below} or {below + factor}' if below else factor
+    message = f'in_channels={channels} {problem}; nearest valid: {nearest}{otherwise}'
+    check(attention, channels % factor == 0, message)

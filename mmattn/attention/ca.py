@@ -30,18 +30,7 @@ class CA(Attention):
         y = x * sigmoid(W_h f_h) * sigmoid(W_w f_w)
 
     Args:
-        in_channels: Channels C of the input.
         reduction: The hidden layer has max(8, C // reduction) channels.
-        warm_start: Start as the identity, see :class:`Attention`.
-        norm_cfg: mmcv's config of the norm layer; None is a BatchNorm. A backbone
-            fills in its own kind of BatchNorm (SyncBN, ...).
-
-    Shape:
-        (N, C, H, W) -> (N, C, H, W). Training needs N * (H + W) > 1, which
-        always holds.
-
-    Raises:
-        ValueError: If ``reduction`` is not positive.
     """
 
     placement = 'inner'

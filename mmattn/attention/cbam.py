@@ -10,20 +10,13 @@ those of ``bias=False, norm=False``; the original has both.
 import torch
 from torch import Tensor, nn
 
-from mmattn.attention.base import (
-    Attention,
-    Weights,
-    batch_norm,
-    check_odd,
-    gated,
-    hidden_channels,
-    reduction_from,
-)
+from mmattn.attention.base import Weights, batch_norm, check_odd, gated
+from mmattn.attention.se import Excitation
 from mmattn.registry import MODELS
 
 
 @MODELS.register_module()
-class CBAM(Attention):
+class CBAM(Excitation):
     """Gates of the channels (shared MLP on mean and maximum), then of the places.
 
     Formula:
@@ -31,21 +24,13 @@ class CBAM(Attention):
         y = x' * sigmoid(BN(conv_7x7([max_c(x'), mean_c(x')])))
 
     Args:
-        in_channels: Channels C of the input.
-        reduction: C is divided by it in the hidden layer of the MLP.
+        reduction: C is divided by it in the hidden layer of the MLP; positive.
         kernel_size: Odd size of the spatial convolution.
         bias: Whether the MLP has biases.
-        norm: Whether a BatchNorm follows the spatial convolution.
-        warm_start: Start as the identity, see :class:`Attention`.
+        norm: Whether a BatchNorm follows the spatial convolution; training then
+            needs N * H * W > 1.
         norm_cfg: mmcv's config of that norm layer; None is a BatchNorm of momentum
             0.01. A backbone fills in its own kind of BatchNorm (SyncBN, ...).
-
-    Shape:
-        (N, C, H, W) -> (N, C, H, W). With ``norm``, training needs
-        N * H * W > 1.
-
-    Raises:
-        ValueError: If ``reduction`` is not positive or ``kernel_size`` not odd.
     """
 
     original_keys = {
@@ -65,18 +50,15 @@ class CBAM(Attention):
         warm_start: bool = False,
         norm_cfg: dict | None = None,
     ) -> None:
-        super().__init__(in_channels, warm_start)
-        hidden = hidden_channels(self, reduction)
+        super().__init__(in_channels, reduction, bias, warm_start)
         check_odd(self, 'kernel_size', kernel_size)
-        self.fc1 = nn.Linear(in_channels, hidden, bias=bias)
-        self.fc2 = nn.Linear(hidden, in_channels, bias=bias)
         self.conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
         self.norm = batch_norm(self, 1, norm_cfg, momentum=0.01) if norm else nn.Identity()
 
     @classmethod
     def arguments_from(cls, channels: int, weights: Weights) -> dict:
         return dict(
-            reduction=reduction_from(weights['fc1.weight']),
+            **super().arguments_from(channels, weights),
             kernel_size=weights['conv.weight'].shape[-1],
             bias='fc1.bias' in weights,
             norm='norm.weight' in weights,
@@ -84,7 +66,7 @@ class CBAM(Attention):
 
     def attend(self, x: Tensor) -> Tensor:
         descriptors = torch.stack((x.mean((2, 3)), x.amax((2, 3))))  # (2, N, C)
-        gate = self.fc2(self.fc1(descriptors).relu()).sum(0).sigmoid()
+        gate = self.excite(descriptors).sum(0).sigmoid()
         x = gated(x, gate[:, :, None, None])
         planes = torch.cat((x.amax(1, keepdim=True), x.mean(1, keepdim=True)), 1)
         return gated(x, self.norm(self.conv(planes)).sigmoid())

@@ -41,15 +41,7 @@ class CPCA(Attention):
         y = W (f' * W (d + sum over k in 7, 11, 21 of dw_kx1(dw_1xk(d)))), d = dw_5x5(f')
 
     Args:
-        in_channels: Channels C of the input.
-        reduction: C is divided by it in the hidden layer of the channel gate.
-        warm_start: Start as the identity, see :class:`Attention`.
-
-    Shape:
-        (N, C, H, W) -> (N, C, H, W).
-
-    Raises:
-        ValueError: If ``reduction`` is not positive.
+        reduction: C is divided by it in the hidden layer of the channel gate; positive.
     """
 
     placement = 'inner'

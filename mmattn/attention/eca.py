@@ -11,9 +11,8 @@ import math
 
 from torch import Tensor, nn
 
-from mmattn.attention.base import Attention, Weights, check_odd, gated
+from mmattn.attention.base import Attention, Weights, check, check_odd, gated
 from mmattn.registry import MODELS
-from mmattn.utils.errors import InvalidValue
 
 
 @MODELS.register_module()
@@ -24,18 +23,10 @@ class ECA(Attention):
         y = x * sigmoid(conv1d_k(mean_hw(x))), the convolution along the channels
 
     Args:
-        in_channels: Channels C of the input.
         kernel_size: Odd size of the convolution; None derives it from C as in
             the paper, the odd number at or above |(log2(C) + b) / gamma|.
-        gamma: Slope of the adaptive kernel size.
+        gamma: Slope of the adaptive kernel size, not 0.
         b: Offset of the adaptive kernel size.
-        warm_start: Start as the identity, see :class:`Attention`.
-
-    Shape:
-        (N, C, H, W) -> (N, C, H, W).
-
-    Raises:
-        ValueError: If ``kernel_size`` is not odd, or ``gamma`` is 0.
     """
 
     def __init__(
@@ -48,8 +39,7 @@ class ECA(Attention):
     ) -> None:
         super().__init__(in_channels, warm_start)
         if kernel_size is None:
-            if gamma == 0:
-                raise InvalidValue('ECA: gamma must not be 0')
+            check(self, gamma != 0, 'gamma must not be 0')
             size = int(abs((math.log2(in_channels) + b) / gamma))
             kernel_size = size if size % 2 else size + 1
         check_odd(self, 'kernel_size', kernel_size)

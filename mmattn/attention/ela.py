@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmattn.attention.base import Attention, check_odd, gated, group_norm, nearest_multiples
+from mmattn.attention.base import Attention, check_odd, gated, group_count, group_norm
 from mmattn.registry import MODELS
-from mmattn.utils.errors import InvalidValue
 
 
 @MODELS.register_module()
@@ -26,18 +25,9 @@ class ELA(Attention):
         y = x * g_h * g_w
 
     Args:
-        in_channels: Channels C of the input.
         kernel_size: Odd size of the convolution that both directions share.
-        num_groups: Groups of the GroupNorm; 'auto' takes the largest number up to
-            16 that divides C.
-        warm_start: Start as the identity, see :class:`Attention`.
-
-    Shape:
-        (N, C, H, W) -> (N, C, H, W).
-
-    Raises:
-        ValueError: If ``kernel_size`` is not odd or ``num_groups`` does not
-            divide C.
+        num_groups: Groups of the GroupNorm, which must divide C; 'auto' takes the
+            largest number up to 16 that does.
     """
 
     placement = 'inner'
@@ -51,17 +41,7 @@ class ELA(Attention):
     ) -> None:
         super().__init__(in_channels, warm_start)
         check_odd(self, 'kernel_size', kernel_size)
-        if num_groups == 'auto':
-            num_groups = max(n for n in range(1, 17) if in_channels % n == 0)
-        if not isinstance(num_groups, int) or num_groups < 1:
-            raise InvalidValue(
-                f"ELA: num_groups must be a positive integer or 'auto', got {num_groups!r}"
-            )
-        if in_channels % num_groups:
-            raise InvalidValue(
-                f'ELA: in_channels={in_channels} is not a multiple of num_groups={num_groups}; '
-                f"{nearest_multiples(in_channels, num_groups)}, or num_groups='auto'"
-            )
+        num_groups = group_count(self, 'num_groups', num_groups, most=16)
         self.conv = nn.Conv1d(
             in_channels,
             in_channels,

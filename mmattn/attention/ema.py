@@ -11,9 +11,8 @@ divide the channels.
 import torch
 from torch import Tensor, nn
 
-from mmattn.attention.base import Attention, gated, group_norm, nearest_multiples
+from mmattn.attention.base import Attention, gated, group_count, group_norm
 from mmattn.registry import MODELS
-from mmattn.utils.errors import InvalidValue
 
 
 @MODELS.register_module()
@@ -26,33 +25,16 @@ class EMA(Attention):
         y = g * sigmoid(softmax(mean_hw(u)) v + softmax(mean_hw(v)) u)
 
     Args:
-        in_channels: Channels C of the input.
-        factor: Groups of channels; 'auto' takes the largest number up to 32 that
-            divides C.
-        warm_start: Start as the identity, see :class:`Attention`.
-
-    Shape:
-        (N, C, H, W) -> (N, C, H, W).
-
-    Raises:
-        ValueError: If ``factor`` does not divide C.
+        factor: Groups of channels, which must divide C; 'auto' takes the largest
+            number up to 32 that does.
     """
 
     placement = 'inner'
 
     def __init__(self, in_channels: int, factor: int | str = 32, warm_start: bool = False) -> None:
         super().__init__(in_channels, warm_start)
-        if factor == 'auto':
-            factor = max(n for n in range(1, 33) if in_channels % n == 0)
-        if not isinstance(factor, int) or factor < 1:
-            raise InvalidValue(f"EMA: factor must be a positive integer or 'auto', got {factor!r}")
-        if in_channels % factor:
-            raise InvalidValue(
-                f'EMA: in_channels={in_channels} is not a multiple of factor={factor}; '
-                f"{nearest_multiples(in_channels, factor)}, or factor='auto'"
-            )
-        self.factor = factor
-        width = in_channels // factor
+        self.factor = group_count(self, 'factor', factor, most=32)
+        width = in_channels // self.factor
         self.gn = nn.GroupNorm(width, width)
         self.conv1x1 = nn.Conv2d(width, width, 1)
         self.conv3x3 = nn.Conv2d(width, width, 3, padding=1)

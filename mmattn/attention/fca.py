@@ -15,17 +15,11 @@ Deviations:
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mmattn.attention.base import (
-    Attention,
-    Weights,
-    gated,
-    hidden_channels,
-    nearest_multiples,
-    reduction_from,
-)
+from mmattn.attention.base import Weights, check, check_multiple, check_positive
 from mmattn.attention.pooling import pooling_matrix
+from mmattn.attention.se import Excitation
 from mmattn.registry import MODELS
 from mmattn.utils.errors import InvalidValue
 
@@ -45,7 +39,7 @@ GRID = 7
 
 
 @MODELS.register_module()
-class FCA(Attention):
+class FCA(Excitation):
     """SE whose descriptors are DCT coefficients, a frequency per group of channels.
 
     Formula:
@@ -53,20 +47,11 @@ class FCA(Attention):
         y = x * sigmoid(W2 relu(W1 z))
 
     Args:
-        in_channels: Channels C of the input.
-        reduction: C is divided by it in the hidden layer.
+        reduction: C is divided by it in the hidden layer; positive.
         freq_sel: 'topN', 'lowN' or 'botN' with N of 1, 2, 4, 8, 16, 32
-            frequencies; 'low1' is SE up to a factor.
+            frequencies, which must divide C; 'low1' is SE up to a factor.
         dct_size: Side of the grid the map is pooled to; in a backbone 56, 28, 14,
             7 by stage.
-        warm_start: Start as the identity, see :class:`Attention`.
-
-    Shape:
-        (N, C, H, W) -> (N, C, H, W).
-
-    Raises:
-        ValueError: If ``freq_sel`` is unknown, its number does not divide C, or
-            ``dct_size`` or ``reduction`` is not positive.
     """
 
     original_keys = {'fc.0': 'fc1', 'fc.2': 'fc2'}
@@ -81,25 +66,19 @@ class FCA(Attention):
         dct_size: int = 7,
         warm_start: bool = False,
     ) -> None:
-        super().__init__(in_channels, warm_start)
-        if freq_sel not in SELECTIONS:
-            raise InvalidValue(
-                f'FCA: freq_sel must be topN, lowN or botN with N one of '
-                f'{", ".join(map(str, COUNTS))}, got {freq_sel!r}'
-            )
-        if not isinstance(dct_size, int) or dct_size < 1:
-            raise InvalidValue(f'FCA: dct_size must be a positive integer, got {dct_size!r}')
+        super().__init__(in_channels, reduction, bias=False, warm_start=warm_start)
+        check(
+            self,
+            freq_sel in SELECTIONS,
+            f'freq_sel must be topN, lowN or botN with N one of {", ".join(map(str, COUNTS))}, '
+            f'got {freq_sel!r}',
+        )
+        check_positive(self, 'dct_size', dct_size)
         count = int(freq_sel[3:])
-        if in_channels % count:
-            raise InvalidValue(
-                f'FCA: in_channels={in_channels} is not a multiple of the {count} frequencies of '
-                f'freq_sel={freq_sel!r}; {nearest_multiples(in_channels, count)}'
-            )
-        hidden = hidden_channels(self, reduction)
+        problem = f'is not a multiple of the {count} frequencies of freq_sel={freq_sel!r}'
+        check_multiple(self, count, problem)
         self.freq_sel = freq_sel
         self.dct_size = dct_size
-        self.fc1 = nn.Linear(in_channels, hidden, bias=False)
-        self.fc2 = nn.Linear(hidden, in_channels, bias=False)
         pairs = FREQUENCIES[freq_sel[:3]].split()[:count]
         for axis, name in enumerate(('vertical', 'horizontal')):
             cosines = torch.tensor([_cosines(int(pair[axis]), dct_size) for pair in pairs])
@@ -111,7 +90,7 @@ class FCA(Attention):
 
     @classmethod
     def arguments_from(cls, channels: int, weights: Weights) -> dict:
-        arguments = dict(reduction=reduction_from(weights['fc1.weight']))
+        arguments = super().arguments_from(channels, weights)
         filters = weights.get('dct_layer.weight')  # (C, size, size); not in every file
         if filters is None:
             return arguments
@@ -130,15 +109,14 @@ class FCA(Attention):
             f'FCA has; valid: {", ".join(SELECTIONS)}'
         )
 
-    def attend(self, x: Tensor) -> Tensor:
+    def squeeze(self, x: Tensor) -> Tensor:
         batch, channels, height, width = x.shape
         rows = self.vertical @ pooling_matrix(self.dct_size, height, self.vertical)  # (F, H)
         columns = self.horizontal @ pooling_matrix(self.dct_size, width, self.horizontal)  # (F, W)
         groups = x.reshape(batch, rows.shape[0], -1, height, width)
         spectrum = torch.einsum('nfchw,fw->nfch', groups, columns.to(x.dtype))
         spectrum = torch.einsum('nfch,fh->nfc', spectrum, rows.to(x.dtype))
-        gate = self.fc2(self.fc1(spectrum.reshape(batch, channels)).relu()).sigmoid()
-        return gated(x, gate[:, :, None, None])
+        return spectrum.reshape(batch, channels)
 
 
 def _cosines(frequency: int, size: int) -> list[float]:

@@ -17,10 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmattn.attention.base import Attention, check_choice, gated, group_norm
+from mmattn.attention.base import Attention, check, check_choice, check_positive, gated, group_norm
 from mmattn.attention.pooling import window_mean, windows
 from mmattn.registry import MODELS
-from mmattn.utils.errors import InvalidValue
 
 GATES = ('sigmoid', 'softmax')
 SCALES = ('channels', 'positions')
@@ -40,26 +39,17 @@ class PCSA(Attention):
         y = x * sigmoid(mean_hw(softmax(q k^T / sqrt(C)) v))
 
     Args:
-        in_channels: Channels C of the input.
-        head_num: Heads of the self-attention.
+        head_num: Heads of the self-attention; divides C.
         window_size: Side of the pooling windows; -1 pools the whole map.
         qkv_bias: Whether query, key and value have biases.
         down_sample_mode: 'avg_pool', 'max_pool' or 'recombination' (the pixels
             of a window become channels and a 1x1 convolution reduces them).
-        attn_drop_ratio: Dropout of the attention matrix.
+        attn_drop_ratio: Dropout of the attention matrix, in [0, 1).
         gate_layer: 'sigmoid' or 'softmax' (along the channels).
         channel_shuffle: Shuffle the channels of the output over the heads, so that
             the next layer mixes them (for ``head_num`` above 1).
         scale: Scale of the attention's logits, by the square root of the
             'channels' of a head or of the 'positions' (windows).
-        warm_start: Start as the identity, see :class:`Attention`.
-
-    Shape:
-        (N, C, H, W) -> (N, C, H, W).
-
-    Raises:
-        ValueError: If ``head_num`` does not divide C, or an argument is out of
-            its range.
     """
 
     placement = 'inner'
@@ -78,34 +68,25 @@ class PCSA(Attention):
         warm_start: bool = False,
     ) -> None:
         super().__init__(in_channels, warm_start)
-        if not isinstance(head_num, int) or head_num < 1 or in_channels % head_num:
-            raise InvalidValue(
-                f'{type(self).__name__}: head_num={head_num!r} does not divide '
-                f'in_channels={in_channels}; valid: '
-                f'{[n for n in range(1, min(in_channels, 64) + 1) if in_channels % n == 0]}'
-            )
-        if not isinstance(window_size, int) or (window_size < 1 and window_size != -1):
-            raise InvalidValue(
-                f'{type(self).__name__}: window_size must be a positive integer, or -1 for the '
-                f'whole map, got {window_size!r}'
-            )
-        if not 0 <= attn_drop_ratio < 1:
-            raise InvalidValue(
-                f'{type(self).__name__}: attn_drop_ratio must be in [0, 1), got {attn_drop_ratio!r}'
-            )
+        divisors = [n for n in range(1, in_channels + 1) if in_channels % n == 0]
+        check(
+            self,
+            isinstance(head_num, int) and head_num in divisors,
+            f'head_num={head_num!r} does not divide in_channels={in_channels}; valid: '
+            f'{[n for n in divisors if n <= 64]}',
+        )
+        if window_size != -1:
+            check_positive(self, 'window_size', window_size, ', or -1 for the whole map')
+        valid = 0 <= attn_drop_ratio < 1
+        check(self, valid, f'attn_drop_ratio must be in [0, 1), got {attn_drop_ratio!r}')
         check_choice(self, 'down_sample_mode', down_sample_mode, DOWN_SAMPLE_MODES)
         check_choice(self, 'gate_layer', gate_layer, GATES)
         if down_sample_mode == 'recombination':
-            if window_size == -1:
-                raise InvalidValue(
-                    f"{type(self).__name__}: down_sample_mode='recombination' needs a positive "
-                    f'window_size, got -1'
-                )
+            problem = "down_sample_mode='recombination' needs a positive window_size, got -1"
+            check(self, window_size != -1, problem)
             self.conv_d = nn.Conv2d(in_channels * window_size**2, in_channels, 1, bias=False)
-        if channel_shuffle and head_num == 1:
-            raise InvalidValue(
-                f'{type(self).__name__}: channel_shuffle=True needs head_num above 1, got 1'
-            )
+        mixes = head_num > 1 or not channel_shuffle
+        check(self, mixes, 'channel_shuffle=True needs head_num above 1, got 1')
         self.channel_shuffle = channel_shuffle
         self.scale = check_choice(self, 'scale', scale, SCALES)
         self.head_num = head_num

@@ -11,9 +11,15 @@ Deviations: with the paper's 64 groups C must be a multiple of 128;
 import torch
 from torch import Tensor, nn
 
-from mmattn.attention.base import Attention, Weights, gated, group_norm, nearest_multiples
+from mmattn.attention.base import (
+    Attention,
+    Weights,
+    check_multiple,
+    gated,
+    group_count,
+    group_norm,
+)
 from mmattn.registry import MODELS
-from mmattn.utils.errors import InvalidValue
 
 
 @MODELS.register_module()
@@ -25,37 +31,16 @@ class SA(Attention):
         y = shuffle([a', b'])
 
     Args:
-        in_channels: Channels C of the input.
-        groups: Groups of channels; 'auto' takes the largest number up to 64 for
-            which C is a multiple of ``2 * groups``.
-        warm_start: Start as the identity, see :class:`Attention`.
-
-    Shape:
-        (N, C, H, W) -> (N, C, H, W).
-
-    Raises:
-        ValueError: If C is not a multiple of ``2 * groups``.
+        groups: Groups of channels, C must be a multiple of ``2 * groups``; 'auto'
+            takes the largest number up to 64.
     """
 
     def __init__(self, in_channels: int, groups: int | str = 64, warm_start: bool = False) -> None:
         super().__init__(in_channels, warm_start)
         if groups == 'auto':
-            fitting = [n for n in range(1, 65) if in_channels % (2 * n) == 0]
-            if not fitting:
-                raise InvalidValue(
-                    f'SA: in_channels={in_channels} is odd and has no halves; '
-                    f'{nearest_multiples(in_channels, 2)}'
-                )
-            groups = fitting[-1]
-        if not isinstance(groups, int) or groups < 1:
-            raise InvalidValue(f"SA: groups must be a positive integer or 'auto', got {groups!r}")
-        if in_channels % (2 * groups):
-            raise InvalidValue(
-                f'SA: in_channels={in_channels} is not a multiple of 2 * groups={2 * groups}; '
-                f"{nearest_multiples(in_channels, 2 * groups)}, or groups='auto'"
-            )
-        self.groups = groups
-        width = in_channels // (2 * groups)
+            check_multiple(self, 2, 'is odd and has no halves')
+        self.groups = group_count(self, 'groups', groups, most=64, multiple=2)
+        width = in_channels // (2 * self.groups)
         self.cweight = nn.Parameter(torch.zeros(1, width, 1, 1))
         self.cbias = nn.Parameter(torch.ones(1, width, 1, 1))
         self.sweight = nn.Parameter(torch.zeros(1, width, 1, 1))

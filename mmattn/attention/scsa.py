@@ -29,27 +29,11 @@ class SCSA(Attention):
         y = PCSA(SMSA(x))
 
     Args:
-        in_channels: Channels C of the input.
-        head_num: Heads of the channel self-attention.
-        window_size: Side of the pooling windows; -1 pools the whole map.
-        group_kernel_sizes: Odd kernel size of each group of channels.
-        qkv_bias: Whether query, key and value have biases.
-        down_sample_mode: 'avg_pool', 'max_pool' or 'recombination'.
-        attn_drop_ratio: Dropout of the attention matrix.
-        gate_layer: 'sigmoid' or 'softmax', in both halves.
-        norm, norm_first, shared: See :class:`SMSA`.
+        head_num, window_size, qkv_bias, down_sample_mode, attn_drop_ratio: See :class:`PCSA`.
         channel_shuffle, scale: See :class:`PCSA`.
+        group_kernel_sizes, norm, norm_first, shared, norm_cfg: See :class:`SMSA`.
+        gate_layer: 'sigmoid' or 'softmax', in both halves.
         pcsa_first: Run PCSA before SMSA.
-        warm_start: Start as the identity, see :class:`Attention`.
-        norm_cfg: See :class:`SMSA`.
-
-    Shape:
-        (N, C, H, W) -> (N, C, H, W).
-
-    Raises:
-        ValueError: If the channels are not divisible by the groups or heads,
-            or an argument is out of its range; see :class:`SMSA` and
-            :class:`PCSA`.
     """
 
     placement = 'inner'
@@ -80,13 +64,7 @@ class SCSA(Attention):
     ) -> None:
         super().__init__(in_channels, warm_start)
         self.smsa = SMSA(
-            in_channels,
-            group_kernel_sizes,
-            gate_layer,
-            norm,
-            norm_first,
-            shared,
-            norm_cfg=norm_cfg,
+            in_channels, group_kernel_sizes, gate_layer, norm, norm_first, shared, norm_cfg=norm_cfg
         )
         self.pcsa = PCSA(
             in_channels,

@@ -11,40 +11,26 @@ SCSE, its code takes their maximum; the code's way is the default.
 import torch
 from torch import Tensor, nn
 
-from mmattn.attention.base import Attention, check_choice, gated, hidden_channels
+from mmattn.attention.base import Attention, check_choice, gated
+from mmattn.attention.se import Excitation
 from mmattn.registry import MODELS
 
 JOINS = ('max', 'add')
 
 
 @MODELS.register_module()
-class CSE(Attention):
+class CSE(Excitation):
     """Channel gate from the global mean; SE with biases and a wider hidden layer.
 
     Formula:
         y = x * sigmoid(W2 relu(W1 mean_hw(x) + b1) + b2)
 
     Args:
-        in_channels: Channels C of the input.
-        reduction: C is divided by it in the hidden layer.
-        warm_start: Start as the identity, see :class:`Attention`.
-
-    Shape:
-        (N, C, H, W) -> (N, C, H, W).
-
-    Raises:
-        ValueError: If ``reduction`` is not positive.
+        reduction: C is divided by it in the hidden layer; positive.
     """
 
     def __init__(self, in_channels: int, reduction: int = 2, warm_start: bool = False) -> None:
-        super().__init__(in_channels, warm_start)
-        hidden = hidden_channels(self, reduction)
-        self.fc1 = nn.Linear(in_channels, hidden)
-        self.fc2 = nn.Linear(hidden, in_channels)
-
-    def attend(self, x: Tensor) -> Tensor:
-        gate = self.fc2(self.fc1(x.mean((2, 3))).relu()).sigmoid()
-        return gated(x, gate[:, :, None, None])
+        super().__init__(in_channels, reduction, warm_start=warm_start)
 
 
 @MODELS.register_module()
@@ -53,13 +39,6 @@ class SSE(Attention):
 
     Formula:
         y = x * sigmoid(conv_1x1(x)), one plane
-
-    Args:
-        in_channels: Channels C of the input.
-        warm_start: Start as the identity, see :class:`Attention`.
-
-    Shape:
-        (N, C, H, W) -> (N, C, H, W).
     """
 
     def __init__(self, in_channels: int, warm_start: bool = False) -> None:
@@ -78,16 +57,8 @@ class SCSE(Attention):
         y = max(CSE(x), SSE(x))
 
     Args:
-        in_channels: Channels C of the input.
-        reduction: C is divided by it in the hidden layer of the channel gate.
+        reduction: C is divided by it in the hidden layer of the channel gate; positive.
         join: 'max' takes the larger of both outputs, 'add' their sum.
-        warm_start: Start as the identity, see :class:`Attention`.
-
-    Shape:
-        (N, C, H, W) -> (N, C, H, W).
-
-    Raises:
-        ValueError: If ``reduction`` is not positive or ``join`` unknown.
     """
 
     original_keys = {'cSE': 'cse', 'sSE': 'sse'}

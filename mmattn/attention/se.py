@@ -13,24 +13,49 @@ from mmattn.attention.base import Attention, Weights, gated, hidden_channels, re
 from mmattn.registry import MODELS
 
 
+class Excitation(Attention):
+    """Base of SE and its kin: a hidden layer turns one value per channel into its gate.
+
+    Args:
+        reduction: C is divided by it in the hidden layer; positive.
+        bias: Whether the two layers have biases.
+    """
+
+    def __init__(
+        self, in_channels: int, reduction: int, bias: bool = True, warm_start: bool = False
+    ) -> None:
+        super().__init__(in_channels, warm_start)
+        hidden = hidden_channels(self, reduction)
+        self.fc1 = nn.Linear(in_channels, hidden, bias=bias)
+        self.fc2 = nn.Linear(hidden, in_channels, bias=bias)
+
+    @classmethod
+    def arguments_from(cls, channels: int, weights: Weights) -> dict:
+        return dict(reduction=reduction_from(weights['fc1.weight']))
+
+    def squeeze(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C), the global mean."""
+        return x.mean((2, 3))
+
+    def excite(self, squeezed: Tensor) -> Tensor:
+        """(..., C) -> (..., C), before the sigmoid."""
+        return self.fc2(self.fc1(squeezed).relu())
+
+    def attend(self, x: Tensor) -> Tensor:
+        gate = self.excite(self.squeeze(x)).sigmoid()
+        return gated(x, gate[:, :, None, None])
+
+
 @MODELS.register_module()
-class SE(Attention):
+class SE(Excitation):
     """Channel gate from the global mean through two fully connected layers.
 
     Formula:
         y = x * sigmoid(W2 relu(W1 mean_hw(x)))
 
     Args:
-        in_channels: Channels C of the input.
-        reduction: C is divided by it in the hidden layer (paper: r = 16).
+        reduction: C is divided by it in the hidden layer (paper: r = 16); positive.
         bias: Whether the two layers have biases.
-        warm_start: Start as the identity, see :class:`Attention`.
-
-    Shape:
-        (N, C, H, W) -> (N, C, H, W).
-
-    Raises:
-        ValueError: If ``in_channels`` or ``reduction`` is not positive.
     """
 
     original_keys = {
@@ -47,16 +72,8 @@ class SE(Attention):
         bias: bool = False,
         warm_start: bool = False,
     ) -> None:
-        super().__init__(in_channels, warm_start)
-        hidden = hidden_channels(self, reduction)
-        self.fc1 = nn.Linear(in_channels, hidden, bias=bias)
-        self.fc2 = nn.Linear(hidden, in_channels, bias=bias)
+        super().__init__(in_channels, reduction, bias, warm_start)
 
     @classmethod
     def arguments_from(cls, channels: int, weights: Weights) -> dict:
-        return dict(reduction=reduction_from(weights['fc1.weight']), bias='fc1.bias' in weights)
-
-    def attend(self, x: Tensor) -> Tensor:
-        squeezed = x.mean((2, 3))  # (N, C)
-        gate = self.fc2(self.fc1(squeezed).relu()).sigmoid()
-        return gated(x, gate[:, :, None, None])
+        return dict(**super().arguments_from(channels, weights), bias='fc1.bias' in weights)

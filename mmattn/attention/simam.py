@@ -9,9 +9,8 @@ divides by zero.
 
 from torch import Tensor
 
-from mmattn.attention.base import Attention, gated
+from mmattn.attention.base import Attention, check, gated
 from mmattn.registry import MODELS
-from mmattn.utils.errors import InvalidValue
 
 
 @MODELS.register_module()
@@ -25,21 +24,13 @@ class SimAM(Attention):
     Args:
         in_channels: Channels C of the input; any number, nothing depends on it.
         e_lambda: Added to the variance (the paper's lambda), positive.
-        warm_start: Start as the identity, see :class:`Attention`.
-
-    Shape:
-        (N, C, H, W) -> (N, C, H, W).
-
-    Raises:
-        ValueError: If ``e_lambda`` is not positive.
     """
 
     placement = 'before_norm'
 
     def __init__(self, in_channels: int, e_lambda: float = 1e-4, warm_start: bool = False) -> None:
         super().__init__(in_channels, warm_start)
-        if not e_lambda > 0:
-            raise InvalidValue(f'SimAM: e_lambda must be positive, got {e_lambda!r}')
+        check(self, e_lambda > 0, f'e_lambda must be positive, got {e_lambda!r}')
         self.e_lambda = e_lambda
 
     def attend(self, x: Tensor) -> Tensor:

@@ -18,14 +18,14 @@ from torch.nn import functional as F
 from mmattn.attention.base import (
     Attention,
     batch_norm,
+    check,
     check_choice,
+    check_multiple,
     check_odd,
     gated,
     group_norm,
-    nearest_multiples,
 )
 from mmattn.registry import MODELS
-from mmattn.utils.errors import InvalidValue
 
 GATES = ('sigmoid', 'softmax')
 NORMS = ('GN', 'BN', 'LN', 'none')
@@ -45,23 +45,15 @@ class SMSA(Attention):
         y = x * g_h * g_w
 
     Args:
-        in_channels: Channels C of the input.
-        group_kernel_sizes: Odd kernel size of each group of channels.
+        group_kernel_sizes: Odd kernel size of each group of channels; their number
+            divides C.
         gate_layer: 'sigmoid' or 'softmax' (along the positions).
         norm: 'GN' over the groups, 'BN', 'LN' over the channels of a position, or
             'none'.
         norm_first: Normalise before the convolutions instead of after them.
         shared: Whether both directions share the convolutions.
-        warm_start: Start as the identity, see :class:`Attention`.
         norm_cfg: mmcv's config of the layers of norm='BN'. A backbone fills in its
             own kind of BatchNorm (SyncBN, ...).
-
-    Shape:
-        (N, C, H, W) -> (N, C, H, W).
-
-    Raises:
-        ValueError: If the number of groups does not divide C, a kernel size
-            is not odd, or the gate is unknown.
     """
 
     placement = 'inner'
@@ -85,14 +77,10 @@ class SMSA(Attention):
     ) -> None:
         super().__init__(in_channels, warm_start)
         groups = len(group_kernel_sizes)
-        if groups == 0:
-            raise InvalidValue('SMSA: group_kernel_sizes is empty; give at least one kernel size')
-        if in_channels % groups:
-            raise InvalidValue(
-                f'SMSA: in_channels={in_channels} is not divisible by the {groups} groups of '
-                f'group_kernel_sizes={tuple(group_kernel_sizes)}; '
-                f'{nearest_multiples(in_channels, groups)}'
-            )
+        check(self, groups > 0, 'group_kernel_sizes is empty; give at least one kernel size')
+        sizes = tuple(group_kernel_sizes)
+        problem = f'is not divisible by the {groups} groups of group_kernel_sizes={sizes}'
+        check_multiple(self, groups, problem)
         for size in group_kernel_sizes:
             check_odd(self, 'group_kernel_sizes', size)
         self.gate_layer = check_choice(self, 'gate_layer', gate_layer, GATES)

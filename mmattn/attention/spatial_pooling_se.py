@@ -11,40 +11,14 @@ is fixed and the windows follow the map.
 import torch
 from torch import Tensor, nn
 
-from mmattn.attention.base import (
-    Attention,
-    Weights,
-    batch_norm,
-    gated,
-    hidden_channels,
-    reduction_from,
-)
+from mmattn.attention.base import Weights, batch_norm, check_positive
 from mmattn.attention.pooling import grid_mean
+from mmattn.attention.se import Excitation
 from mmattn.registry import MODELS
-from mmattn.utils.errors import InvalidValue
-
-
-class _Excitation(Attention):
-    """Hidden layer and gate that both share."""
-
-    def __init__(self, in_channels: int, reduction: int, warm_start: bool) -> None:
-        super().__init__(in_channels, warm_start)
-        hidden = hidden_channels(self, reduction)
-        self.fc1 = nn.Linear(in_channels, hidden)
-        self.fc2 = nn.Linear(hidden, in_channels)
-
-    def squeeze(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, 1, 1)."""
-        raise NotImplementedError
-
-    def attend(self, x: Tensor) -> Tensor:
-        squeezed = self.squeeze(x).relu().flatten(1)
-        gate = self.fc2(self.fc1(squeezed).relu()).sigmoid()
-        return gated(x, gate[:, :, None, None])
 
 
 @MODELS.register_module()
-class SPSE(_Excitation):
+class SPSE(Excitation):
     """SE whose descriptor joins means over grids of 1, 2x2 and 4x4 windows.
 
     Formula:
@@ -52,18 +26,11 @@ class SPSE(_Excitation):
         y = x * sigmoid(W2 relu(W1 z))
 
     Args:
-        in_channels: Channels C of the input.
-        reduction: C is divided by it in the hidden layer.
-        warm_start: Start as the identity, see :class:`Attention`.
-        norm_cfg: mmcv's config of the norm layer; None is a BatchNorm. A backbone
-            fills in its own kind of BatchNorm (SyncBN, ...).
+        reduction: C is divided by it in the hidden layer; positive.
 
     Shape:
         (N, C, H, W) -> (N, C, H, W). Training needs N > 1 (a BatchNorm of one
         value per channel and image).
-
-    Raises:
-        ValueError: If ``reduction`` is not positive.
     """
 
     original_keys = {
@@ -82,23 +49,19 @@ class SPSE(_Excitation):
         warm_start: bool = False,
         norm_cfg: dict | None = None,
     ) -> None:
-        super().__init__(in_channels, reduction, warm_start)
+        super().__init__(in_channels, reduction, warm_start=warm_start)
         self.convs = nn.ModuleList(
             nn.Conv2d(in_channels, in_channels, grid, groups=in_channels) for grid in (1, 2, 4)
         )
         self.norm = batch_norm(self, in_channels, norm_cfg)
 
-    @classmethod
-    def arguments_from(cls, channels: int, weights: Weights) -> dict:
-        return dict(reduction=reduction_from(weights['fc1.weight']))
-
     def squeeze(self, x: Tensor) -> Tensor:
         pooled = [conv(grid_mean(x, conv.kernel_size[0])) for conv in self.convs]
-        return self.norm(torch.stack(pooled).sum(0))
+        return self.norm(torch.stack(pooled).sum(0)).relu().flatten(1)
 
 
 @MODELS.register_module()
-class RGSE(_Excitation):
+class RGSE(Excitation):
     """SE whose descriptor weighs the means of a grid of windows.
 
     Formula:
@@ -106,18 +69,10 @@ class RGSE(_Excitation):
         y = x * sigmoid(W2 relu(W1 z))
 
     Args:
-        in_channels: Channels C of the input.
-        reduction: C is divided by it in the hidden layer.
-        grid: Windows per side; in a backbone 8, 4, 2, 1 by stage. With 1 there is
-            nothing to weigh, and neither convolution nor norm.
-        warm_start: Start as the identity, see :class:`Attention`.
-        norm_cfg: As in :class:`SPSE`.
-
-    Shape:
-        (N, C, H, W) -> (N, C, H, W). Training with a grid above 1 needs N > 1.
-
-    Raises:
-        ValueError: If ``reduction`` or ``grid`` is not positive.
+        reduction: C is divided by it in the hidden layer; positive.
+        grid: Windows per side, positive; in a backbone 8, 4, 2, 1 by stage. With 1
+            there is nothing to weigh, and neither convolution nor norm; above 1,
+            training needs N > 1.
     """
 
     original_keys = {
@@ -135,9 +90,8 @@ class RGSE(_Excitation):
         warm_start: bool = False,
         norm_cfg: dict | None = None,
     ) -> None:
-        super().__init__(in_channels, reduction, warm_start)
-        if not isinstance(grid, int) or grid < 1:
-            raise InvalidValue(f'RGSE: grid must be a positive integer, got {grid!r}')
+        super().__init__(in_channels, reduction, warm_start=warm_start)
+        check_positive(self, 'grid', grid)
         self.grid = grid
         if grid > 1:
             self.conv = nn.Conv2d(in_channels, in_channels, grid, groups=in_channels, bias=False)
@@ -150,9 +104,9 @@ class RGSE(_Excitation):
     @classmethod
     def arguments_from(cls, channels: int, weights: Weights) -> dict:
         grid = weights['conv.weight'].shape[-1] if 'conv.weight' in weights else 1
-        return dict(reduction=reduction_from(weights['fc1.weight']), grid=grid)
+        return dict(**super().arguments_from(channels, weights), grid=grid)
 
     def squeeze(self, x: Tensor) -> Tensor:
         if self.grid == 1:
-            return x.mean((2, 3), keepdim=True)
-        return self.norm(self.conv(grid_mean(x, self.grid)))
+            return super().squeeze(x).relu()
+        return self.norm(self.conv(grid_mean(x, self.grid))).relu().flatten(1)
