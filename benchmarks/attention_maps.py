@@ -30,6 +30,7 @@ from mmattn.datasets import VOCDataset
 CLASSES = ('RBC', 'WBC', 'Platelets')
 SIZE = (168, 224)
 STRIDE = 8
+OVERLAY = dict(cmap='coolwarm', vmin=0.5, vmax=1.5, alpha=0.65, interpolation='bilinear')
 
 
 def parse_args() -> argparse.Namespace:
@@ -70,8 +71,8 @@ def _area(box: list[float]) -> float:
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
-def learn(name: str, samples: list, iterations: int) -> nn.Module:
-    """Train a small segmentation net with the attention."""
+def learn(name: str, samples: list, iterations: int) -> tuple[ResNet, nn.Module]:
+    """Train a small segmentation net with the attention: backbone and head."""
     torch.manual_seed(0)
     backbone = ResNet(
         depth=18,
@@ -81,39 +82,32 @@ def learn(name: str, samples: list, iterations: int) -> nn.Module:
         out_indices=(1,),
         attention=dict(type=name, stages=(False, True)),
     )
-    net = nn.Sequential(backbone, _First(), nn.Conv2d(128, len(CLASSES) + 1, 1))
-    optimizer = torch.optim.AdamW(net.parameters(), 5e-4)
+    head = nn.Conv2d(128, len(CLASSES) + 1, 1)
+    optimizer = torch.optim.AdamW([*backbone.parameters(), *head.parameters()], 5e-4)
     order = torch.Generator().manual_seed(0)
     for _ in range(iterations):
         chosen = [samples[i] for i in torch.randint(len(samples), (4,), generator=order)]
         images, labels = (torch.stack(part) for part in zip(*chosen, strict=True))
-        loss = F.cross_entropy(net(images), labels)
+        loss = F.cross_entropy(head(backbone(images)[0]), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return net.eval()
-
-
-class _First(nn.Module):
-    def forward(self, features: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        return features[0]
+    return backbone.eval(), head
 
 
 @torch.no_grad()
-def attention_map(net: nn.Module, image: torch.Tensor) -> np.ndarray:
+def attention_map(backbone: ResNet, image: torch.Tensor) -> np.ndarray:
     """Share of the magnitude that the last attention passes, relative to its mean."""
-    kept = {}
+    shares = []
 
     def hook(module, inputs, output):
-        kept['map'] = output.abs().sum(1) / inputs[0].abs().sum(1).clamp_min(1e-6)
+        shares.append(output.abs().sum(1) / inputs[0].abs().sum(1).clamp_min(1e-6))
 
     # a child of the block, not a part of SCSA or SCSE
-    last = [m for m in net[0].layer2[-1].children() if isinstance(m, Attention)][-1]
-    handle = last.register_forward_hook(hook)
-    net(image[None])
-    handle.remove()
-    share = kept['map'][0]
-    return (share / share.mean()).numpy()
+    last = [m for m in backbone.layer2[-1].children() if isinstance(m, Attention)][-1]
+    with last.register_forward_hook(hook):
+        backbone(image[None])
+    return (shares[0] / shares[0].mean())[0].numpy()
 
 
 def draw(image: torch.Tensor, maps: dict[str, np.ndarray], out: str) -> None:
@@ -131,15 +125,7 @@ def draw(image: torch.Tensor, maps: dict[str, np.ndarray], out: str) -> None:
     extent = (0, SIZE[1], SIZE[0], 0)
     for axis, (name, values) in zip(axes.flat[1:], maps.items(), strict=False):
         axis.imshow(grey, extent=extent)
-        shown = axis.imshow(
-            values,
-            cmap='coolwarm',
-            vmin=0.5,
-            vmax=1.5,
-            alpha=0.65,
-            extent=extent,
-            interpolation='bilinear',
-        )
+        shown = axis.imshow(values, extent=extent, **OVERLAY)
         axis.set_title(name, fontsize=10)
     figure.colorbar(
         shown, ax=axes, shrink=0.6, label='share of the features that passes, relative to its mean'
@@ -156,11 +142,12 @@ def main() -> None:
     image, labels = test[args.image]
     maps = {}
     for name in track(args.attentions, 'training'):
-        net = learn(name, train, args.iterations)
+        backbone, head = learn(name, train, args.iterations)
         with torch.no_grad():
-            accuracy = (net(image[None]).argmax(1)[0] == labels).float().mean().item()
+            found = head(backbone(image[None])[0]).argmax(1)[0]
+        accuracy = (found == labels).float().mean().item()
         print(f'{name:8} pixel accuracy on {args.image}: {accuracy:.3f}', flush=True)
-        maps[name] = attention_map(net, image)
+        maps[name] = attention_map(backbone, image)
     draw(image, maps, args.out)
 
 

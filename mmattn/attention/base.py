@@ -6,6 +6,7 @@ from typing import ClassVar, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from mmattn.attention import checks
 from mmattn.utils.errors import InvalidValue
 
 Weights: TypeAlias = Mapping[str, Tensor]
@@ -52,7 +53,7 @@ class Attention(nn.Module):
 
     def __init__(self, in_channels: int, warm_start: bool = False) -> None:
         super().__init__()
-        check_positive(self, 'in_channels', in_channels)
+        checks.positive(self, 'in_channels', in_channels)
         self.in_channels = in_channels
         self.warm_start = warm_start
         scale = nn.Parameter(torch.zeros(1)) if warm_start else None
@@ -165,11 +166,8 @@ def batch_norm(
 ) -> nn.Module:
     """The norm layer of an attention, for (N, channels, H, W).
 
-    Args:
-        attention: Named in the error.
-        channels: Channels of the layer.
-        norm_cfg: mmcv's config of it; None for a BatchNorm.
-        momentum: The paper's, unless ``norm_cfg`` gives one.
+    ``norm_cfg`` is mmcv's config of it, None a BatchNorm; ``momentum`` the paper's,
+    unless ``norm_cfg`` gives one.
 
     Raises:
         ValueError: If ``norm_cfg`` names no norm layer, or its arguments do not fit.
@@ -193,59 +191,10 @@ def batch_norm(
 
 def hidden_channels(attention: Attention, reduction: int, least: int = 1) -> int:
     """Channels of a bottleneck: ``in_channels // reduction``, but at least ``least``."""
-    check_positive(attention, 'reduction', reduction)
+    checks.positive(attention, 'reduction', reduction)
     return max(least, attention.in_channels // reduction)
 
 
 def reduction_from(weight: Tensor) -> int:
     """The ``reduction`` of a hidden layer whose weight is (hidden, C, ...)."""
     return max(1, weight.shape[1] // weight.shape[0])
-
-
-def group_count(
-    attention: Attention, name: str, value: int | str, most: int, multiple: int = 1
-) -> int:
-    """Groups of channels: ``value``, or for 'auto' the largest valid number up to ``most``.
-
-    Valid are those for which ``in_channels`` is a multiple of ``multiple * groups``.
-    """
-    if value == 'auto':
-        fitting = range(1, most + 1)
-        value = max(n for n in fitting if attention.in_channels % (multiple * n) == 0)
-    check_positive(attention, name, value, " or 'auto'")
-    factor = multiple * value
-    label = f'{name}={factor}' if multiple == 1 else f'{multiple} * {name}={factor}'
-    check_multiple(attention, factor, f'is not a multiple of {label}', f", or {name}='auto'")
-    return value
-
-
-def check(attention: Attention, valid: bool, message: str) -> None:
-    """Refuse an argument that is not ``valid`` in the name of the attention."""
-    if not valid:
-        raise InvalidValue(f'{type(attention).__name__}: {message}')
-
-
-def check_positive(attention: Attention, name: str, value: int, otherwise: str = '') -> None:
-    valid = isinstance(value, int) and value > 0
-    check(attention, valid, f'{name} must be a positive integer{otherwise}, got {value!r}')
-
-
-def check_odd(attention: Attention, name: str, value: int) -> None:
-    """Kernels are odd, so that 'same' padding keeps the size of the map."""
-    valid = isinstance(value, int) and value > 0 and value % 2 == 1
-    check(attention, valid, f'{name} must be a positive odd integer, got {value!r}')
-
-
-def check_choice(attention: Attention, name: str, value: str, choices: tuple[str, ...]) -> str:
-    valid = ', '.join(choices)
-    check(attention, value in choices, f'{name} must be one of {valid}, got {value!r}')
-    return value
-
-
-def check_multiple(attention: Attention, factor: int, problem: str, otherwise: str = '') -> None:
-    """``in_channels`` must be a multiple of ``factor``; the message has the nearest that are."""
-    channels = attention.in_channels
-    below = channels // factor * factor
-    nearest = f'{below} or {below + factor}' if below else factor
-    message = f'in_channels={channels} {problem}; nearest valid: {nearest}{otherwise}'
-    check(attention, channels % factor == 0, message)

@@ -10,7 +10,8 @@ those of ``bias=False, norm=False``; the original has both.
 import torch
 from torch import Tensor, nn
 
-from mmattn.attention.base import Weights, batch_norm, check_odd, gated
+from mmattn.attention import checks
+from mmattn.attention.base import Weights, batch_norm, gated
 from mmattn.attention.se import Excitation
 from mmattn.registry import MODELS
 
@@ -51,7 +52,7 @@ class CBAM(Excitation):
         norm_cfg: dict | None = None,
     ) -> None:
         super().__init__(in_channels, reduction, bias, warm_start)
-        check_odd(self, 'kernel_size', kernel_size)
+        checks.odd(self, 'kernel_size', kernel_size)
         self.conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
         self.norm = batch_norm(self, 1, norm_cfg, momentum=0.01) if norm else nn.Identity()
 

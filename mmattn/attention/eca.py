@@ -11,7 +11,8 @@ import math
 
 from torch import Tensor, nn
 
-from mmattn.attention.base import Attention, Weights, check, check_odd, gated
+from mmattn.attention import checks
+from mmattn.attention.base import Attention, Weights, gated
 from mmattn.registry import MODELS
 
 
@@ -39,10 +40,10 @@ class ECA(Attention):
     ) -> None:
         super().__init__(in_channels, warm_start)
         if kernel_size is None:
-            check(self, gamma != 0, 'gamma must not be 0')
+            checks.require(self, gamma != 0, 'gamma must not be 0')
             size = int(abs((math.log2(in_channels) + b) / gamma))
             kernel_size = size if size % 2 else size + 1
-        check_odd(self, 'kernel_size', kernel_size)
+        checks.odd(self, 'kernel_size', kernel_size)
         self.conv = nn.Conv1d(1, 1, kernel_size, padding=kernel_size // 2, bias=False)
 
     @classmethod

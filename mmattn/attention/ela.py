@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmattn.attention.base import Attention, check_odd, gated, group_count, group_norm
+from mmattn.attention import checks
+from mmattn.attention.base import Attention, gated, group_norm
 from mmattn.registry import MODELS
 
 
@@ -40,8 +41,8 @@ class ELA(Attention):
         warm_start: bool = False,
     ) -> None:
         super().__init__(in_channels, warm_start)
-        check_odd(self, 'kernel_size', kernel_size)
-        num_groups = group_count(self, 'num_groups', num_groups, most=16)
+        checks.odd(self, 'kernel_size', kernel_size)
+        num_groups = checks.groups(self, 'num_groups', num_groups, most=16)
         self.conv = nn.Conv1d(
             in_channels,
             in_channels,

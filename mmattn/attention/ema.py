@@ -11,7 +11,8 @@ divide the channels.
 import torch
 from torch import Tensor, nn
 
-from mmattn.attention.base import Attention, gated, group_count, group_norm
+from mmattn.attention import checks
+from mmattn.attention.base import Attention, gated, group_norm
 from mmattn.registry import MODELS
 
 
@@ -33,7 +34,7 @@ class EMA(Attention):
 
     def __init__(self, in_channels: int, factor: int | str = 32, warm_start: bool = False) -> None:
         super().__init__(in_channels, warm_start)
-        self.factor = group_count(self, 'factor', factor, most=32)
+        self.factor = checks.groups(self, 'factor', factor, most=32)
         width = in_channels // self.factor
         self.gn = nn.GroupNorm(width, width)
         self.conv1x1 = nn.Conv2d(width, width, 1)

@@ -17,7 +17,8 @@ import math
 import torch
 from torch import Tensor
 
-from mmattn.attention.base import Weights, check, check_multiple, check_positive
+from mmattn.attention import checks
+from mmattn.attention.base import Weights
 from mmattn.attention.pooling import pooling_matrix
 from mmattn.attention.se import Excitation
 from mmattn.registry import MODELS
@@ -67,16 +68,12 @@ class FCA(Excitation):
         warm_start: bool = False,
     ) -> None:
         super().__init__(in_channels, reduction, bias=False, warm_start=warm_start)
-        check(
-            self,
-            freq_sel in SELECTIONS,
-            f'freq_sel must be topN, lowN or botN with N one of {", ".join(map(str, COUNTS))}, '
-            f'got {freq_sel!r}',
-        )
-        check_positive(self, 'dct_size', dct_size)
+        valid = f'topN, lowN or botN with N one of {", ".join(map(str, COUNTS))}'
+        checks.require(self, freq_sel in SELECTIONS, f'freq_sel must be {valid}, got {freq_sel!r}')
+        checks.positive(self, 'dct_size', dct_size)
         count = int(freq_sel[3:])
         problem = f'is not a multiple of the {count} frequencies of freq_sel={freq_sel!r}'
-        check_multiple(self, count, problem)
+        checks.multiple(self, count, problem)
         self.freq_sel = freq_sel
         self.dct_size = dct_size
         pairs = FREQUENCIES[freq_sel[:3]].split()[:count]
@@ -100,9 +97,8 @@ class FCA(Excitation):
             if channels % count == 0:
                 built = cls(channels, freq_sel=selection, dct_size=size)
                 planes = torch.einsum('fh,fw->fhw', built.vertical, built.horizontal)
-                if torch.allclose(
-                    planes.repeat_interleave(channels // count, 0), filters, atol=1e-5
-                ):
+                planes = planes.repeat_interleave(channels // count, 0)
+                if torch.allclose(planes, filters, atol=1e-5):
                     return dict(**arguments, freq_sel=selection, dct_size=size)
         raise InvalidValue(
             f'its DCT filters of {channels} channels and size {size} are those of no freq_sel that '

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmattn.attention.base import Attention, check, check_choice, check_positive, gated, group_norm
+from mmattn.attention import checks
+from mmattn.attention.base import Attention, gated, group_norm
 from mmattn.attention.pooling import window_mean, windows
 from mmattn.registry import MODELS
 
@@ -69,26 +70,24 @@ class PCSA(Attention):
     ) -> None:
         super().__init__(in_channels, warm_start)
         divisors = [n for n in range(1, in_channels + 1) if in_channels % n == 0]
-        check(
-            self,
-            isinstance(head_num, int) and head_num in divisors,
-            f'head_num={head_num!r} does not divide in_channels={in_channels}; valid: '
-            f'{[n for n in divisors if n <= 64]}',
-        )
+        problem = f'head_num={head_num!r} does not divide in_channels={in_channels}'
+        valid = [n for n in divisors if n <= 64]
+        divides = isinstance(head_num, int) and head_num in divisors
+        checks.require(self, divides, f'{problem}; valid: {valid}')
         if window_size != -1:
-            check_positive(self, 'window_size', window_size, ', or -1 for the whole map')
-        valid = 0 <= attn_drop_ratio < 1
-        check(self, valid, f'attn_drop_ratio must be in [0, 1), got {attn_drop_ratio!r}')
-        check_choice(self, 'down_sample_mode', down_sample_mode, DOWN_SAMPLE_MODES)
-        check_choice(self, 'gate_layer', gate_layer, GATES)
+            checks.positive(self, 'window_size', window_size, ', or -1 for the whole map')
+        problem = f'attn_drop_ratio must be in [0, 1), got {attn_drop_ratio!r}'
+        checks.require(self, 0 <= attn_drop_ratio < 1, problem)
+        checks.choice(self, 'down_sample_mode', down_sample_mode, DOWN_SAMPLE_MODES)
+        checks.choice(self, 'gate_layer', gate_layer, GATES)
         if down_sample_mode == 'recombination':
             problem = "down_sample_mode='recombination' needs a positive window_size, got -1"
-            check(self, window_size != -1, problem)
+            checks.require(self, window_size != -1, problem)
             self.conv_d = nn.Conv2d(in_channels * window_size**2, in_channels, 1, bias=False)
         mixes = head_num > 1 or not channel_shuffle
-        check(self, mixes, 'channel_shuffle=True needs head_num above 1, got 1')
+        checks.require(self, mixes, 'channel_shuffle=True needs head_num above 1, got 1')
         self.channel_shuffle = channel_shuffle
-        self.scale = check_choice(self, 'scale', scale, SCALES)
+        self.scale = checks.choice(self, 'scale', scale, SCALES)
         self.head_num = head_num
         self.window_size = window_size
         self.down_sample_mode = down_sample_mode

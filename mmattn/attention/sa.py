@@ -11,14 +11,8 @@ Deviations: with the paper's 64 groups C must be a multiple of 128;
 import torch
 from torch import Tensor, nn
 
-from mmattn.attention.base import (
-    Attention,
-    Weights,
-    check_multiple,
-    gated,
-    group_count,
-    group_norm,
-)
+from mmattn.attention import checks
+from mmattn.attention.base import Attention, Weights, gated, group_norm
 from mmattn.registry import MODELS
 
 
@@ -38,8 +32,8 @@ class SA(Attention):
     def __init__(self, in_channels: int, groups: int | str = 64, warm_start: bool = False) -> None:
         super().__init__(in_channels, warm_start)
         if groups == 'auto':
-            check_multiple(self, 2, 'is odd and has no halves')
-        self.groups = group_count(self, 'groups', groups, most=64, multiple=2)
+            checks.multiple(self, 2, 'is odd and has no halves')
+        self.groups = checks.groups(self, 'groups', groups, most=64, parts=2)
         width = in_channels // (2 * self.groups)
         self.cweight = nn.Parameter(torch.zeros(1, width, 1, 1))
         self.cbias = nn.Parameter(torch.ones(1, width, 1, 1))

@@ -11,7 +11,8 @@ SCSE, its code takes their maximum; the code's way is the default.
 import torch
 from torch import Tensor, nn
 
-from mmattn.attention.base import Attention, check_choice, gated
+from mmattn.attention import checks
+from mmattn.attention.base import Attention, gated
 from mmattn.attention.se import Excitation
 from mmattn.registry import MODELS
 
@@ -71,7 +72,7 @@ class SCSE(Attention):
         warm_start: bool = False,
     ) -> None:
         super().__init__(in_channels, warm_start)
-        self.join = check_choice(self, 'join', join, JOINS)
+        self.join = checks.choice(self, 'join', join, JOINS)
         self.cse = CSE(in_channels, reduction)
         self.sse = SSE(in_channels)
 

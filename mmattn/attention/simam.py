@@ -9,7 +9,8 @@ divides by zero.
 
 from torch import Tensor
 
-from mmattn.attention.base import Attention, check, gated
+from mmattn.attention import checks
+from mmattn.attention.base import Attention, gated
 from mmattn.registry import MODELS
 
 
@@ -30,7 +31,7 @@ class SimAM(Attention):
 
     def __init__(self, in_channels: int, e_lambda: float = 1e-4, warm_start: bool = False) -> None:
         super().__init__(in_channels, warm_start)
-        check(self, e_lambda > 0, f'e_lambda must be positive, got {e_lambda!r}')
+        checks.require(self, e_lambda > 0, f'e_lambda must be positive, got {e_lambda!r}')
         self.e_lambda = e_lambda
 
     def attend(self, x: Tensor) -> Tensor:

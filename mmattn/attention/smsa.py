@@ -15,16 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmattn.attention.base import (
-    Attention,
-    batch_norm,
-    check,
-    check_choice,
-    check_multiple,
-    check_odd,
-    gated,
-    group_norm,
-)
+from mmattn.attention import checks
+from mmattn.attention.base import Attention, batch_norm, gated, group_norm
 from mmattn.registry import MODELS
 
 GATES = ('sigmoid', 'softmax')
@@ -76,18 +68,19 @@ class SMSA(Attention):
         norm_cfg: dict | None = None,
     ) -> None:
         super().__init__(in_channels, warm_start)
-        groups = len(group_kernel_sizes)
-        check(self, groups > 0, 'group_kernel_sizes is empty; give at least one kernel size')
         sizes = tuple(group_kernel_sizes)
+        groups = len(sizes)
+        problem = 'group_kernel_sizes is empty; give at least one kernel size'
+        checks.require(self, groups > 0, problem)
         problem = f'is not divisible by the {groups} groups of group_kernel_sizes={sizes}'
-        check_multiple(self, groups, problem)
-        for size in group_kernel_sizes:
-            check_odd(self, 'group_kernel_sizes', size)
-        self.gate_layer = check_choice(self, 'gate_layer', gate_layer, GATES)
-        check_choice(self, 'norm', norm, NORMS)
+        checks.multiple(self, groups, problem)
+        for size in sizes:
+            checks.odd(self, 'group_kernel_sizes', size)
+        self.gate_layer = checks.choice(self, 'gate_layer', gate_layer, GATES)
+        checks.choice(self, 'norm', norm, NORMS)
         self.norm_first = norm_first
-        self.convs = _branches(in_channels, group_kernel_sizes)
-        self.convs_w = None if shared else _branches(in_channels, group_kernel_sizes)
+        self.convs = _branches(in_channels, sizes)
+        self.convs_w = None if shared else _branches(in_channels, sizes)
         self.norm_h = self._make_norm(norm, groups, norm_cfg)
         self.norm_w = self._make_norm(norm, groups, norm_cfg)
 

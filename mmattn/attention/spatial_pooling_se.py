@@ -11,7 +11,8 @@ is fixed and the windows follow the map.
 import torch
 from torch import Tensor, nn
 
-from mmattn.attention.base import Weights, batch_norm, check_positive
+from mmattn.attention import checks
+from mmattn.attention.base import Weights, batch_norm
 from mmattn.attention.pooling import grid_mean
 from mmattn.attention.se import Excitation
 from mmattn.registry import MODELS
@@ -91,7 +92,7 @@ class RGSE(Excitation):
         norm_cfg: dict | None = None,
     ) -> None:
         super().__init__(in_channels, reduction, warm_start=warm_start)
-        check_positive(self, 'grid', grid)
+        checks.positive(self, 'grid', grid)
         self.grid = grid
         if grid > 1:
             self.conv = nn.Conv2d(in_channels, in_channels, grid, groups=in_channels, bias=False)

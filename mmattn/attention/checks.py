@@ -1,0 +1,53 @@
+"""Checks of arguments: the error names the attention, the value and what is valid."""
+
+from torch import nn
+
+from mmattn.utils.errors import InvalidValue
+
+
+def require(attention: nn.Module, valid: bool, message: str) -> None:
+    if not valid:
+        raise InvalidValue(f'{type(attention).__name__}: {message}')
+
+
+def positive(attention: nn.Module, name: str, value: int, otherwise: str = '') -> None:
+    valid = isinstance(value, int) and value > 0
+    require(attention, valid, f'{name} must be a positive integer{otherwise}, got {value!r}')
+
+
+def odd(attention: nn.Module, name: str, value: int) -> None:
+    """Kernels are odd, so that 'same' padding keeps the size of the map."""
+    valid = isinstance(value, int) and value > 0 and value % 2 == 1
+    require(attention, valid, f'{name} must be a positive odd integer, got {value!r}')
+
+
+def choice(attention: nn.Module, name: str, value: str, choices: tuple[str, ...]) -> str:
+    """``value``, one of ``choices``."""
+    valid = ', '.join(choices)
+    require(attention, value in choices, f'{name} must be one of {valid}, got {value!r}')
+    return value
+
+
+def multiple(attention: nn.Module, factor: int, problem: str, otherwise: str = '') -> None:
+    """``in_channels`` is a multiple of ``factor``; otherwise the nearest that are."""
+    channels = attention.in_channels
+    below = channels // factor * factor
+    nearest = f'{below} or {below + factor}' if below else factor
+    message = f'in_channels={channels} {problem}; nearest valid: {nearest}{otherwise}'
+    require(attention, channels % factor == 0, message)
+
+
+def groups(attention: nn.Module, name: str, value: int | str, most: int, parts: int = 1) -> int:
+    """Groups of channels, each of which has ``parts`` equal parts.
+
+    Returns:
+        ``value``; for 'auto' the largest valid number up to ``most``.
+    """
+    if value == 'auto':
+        fitting = range(1, most + 1)
+        value = max(n for n in fitting if attention.in_channels % (parts * n) == 0)
+    positive(attention, name, value, " or 'auto'")
+    factor = parts * value
+    label = f'{name}={factor}' if parts == 1 else f'{parts} * {name}={factor}'
+    multiple(attention, factor, f'is not a multiple of {label}', f", or {name}='auto'")
+    return value
