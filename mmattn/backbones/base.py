@@ -65,6 +65,16 @@ def check_per_stage(num_stages: int, **options: Sequence | None) -> None:
             )
 
 
+def either(what: str, **names: Any) -> Any:
+    """The value of ``what`` under whichever of its names it is given; None if under none."""
+    given = {name: value for name, value in names.items() if value is not None}
+    first = next(iter(given.values()), None)
+    if any(value != first for value in given.values()):
+        text = ' and '.join(f'{name}={value}' for name, value in given.items())
+        raise InvalidValue(f'{text} name the same {what}; give one of them')
+    return first
+
+
 class AttentionBackbone(BaseModule):
     """Base class of the backbones.
 

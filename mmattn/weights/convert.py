@@ -49,9 +49,8 @@ def find_source(name: str | None, keys: Mapping[str, Any], file: str) -> Checkpo
     likely = min(marked, key=lambda source: source.commonness, default=None)
     if name is not None and name not in SOURCES:
         near = difflib.get_close_matches(name, SOURCES, 1, 0.4)
-        hint = f' {file} looks like {likely.name}.' if likely else ''
-        if not likely and near:
-            hint = f' Did you mean {near[0]}?'
+        hint = f' Did you mean {near[0]}?' if near else ''
+        hint = f' {file} looks like {likely.name}.' if likely else hint
         raise UserError(f'unknown source {name!r}; valid: {", ".join(SOURCES)}.{hint}')
     if name is not None:
         source = SOURCES[name]

@@ -1,9 +1,8 @@
 """ResNetV1c, ResNetV1d and ResNeXt: ResNets of which an argument or two are given."""
 
-from mmattn.backbones.base import active_toolbox
+from mmattn.backbones.base import active_toolbox, either
 from mmattn.backbones.resnet.network import ResNet
 from mmattn.registry import MODELS
-from mmattn.utils.errors import InvalidValue
 
 
 @MODELS.register_module()
@@ -32,13 +31,9 @@ class ResNeXt(ResNet):
     Args:
         depth: 50, 101 or 152.
         groups: Groups of the 3x3 convolution; default 32, in mmdet and mmseg 1.
-        width_per_group: Channels of a group in the first stage (mmpretrain's
-            name), default 4.
-        base_width: The same under mmdet's and mmseg's name.
+        width_per_group, base_width: Channels of a group in the first stage under mmpretrain's
+            and the others' name, default 4.
         options: Any other argument of :class:`ResNet`.
-
-    Raises:
-        ValueError: If both names of the width are given and differ.
     """
 
     arch_settings = {
@@ -53,13 +48,9 @@ class ResNeXt(ResNet):
         base_width: int | None = None,
         **options,
     ) -> None:
-        if None not in (width_per_group, base_width) and width_per_group != base_width:
-            raise InvalidValue(
-                f'width_per_group={width_per_group} and base_width={base_width} name the same '
-                f'width; give one of them'
-            )
+        width = either('width', width_per_group=width_per_group, base_width=base_width)
+        self.width_per_group = width or 4
         if groups is None:
             groups = 32 if active_toolbox() == 'mmpretrain' else 1
         self.groups = groups
-        self.width_per_group = width_per_group or base_width or 4
         super().__init__(depth, **options)

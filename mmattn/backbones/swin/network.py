@@ -21,11 +21,11 @@ from mmpretrain.models.utils import ShiftWindowMSA as StockWindowAttention
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmattn.backbones.base import AttentionBackbone, active_toolbox, check_stage_numbers
+from mmattn.backbones.base import AttentionBackbone, active_toolbox, check_stage_numbers, either
 from mmattn.backbones.loading import Shapes
 from mmattn.backbones.slots import AttentionBlock, parse_slots
 from mmattn.backbones.swin import checkpoints
-from mmattn.backbones.swin.options import image_size, stage_options, swin_arch
+from mmattn.backbones.swin.options import stage_options, swin_arch
 from mmattn.registry import MODELS
 from mmattn.utils.errors import InvalidValue
 
@@ -158,6 +158,7 @@ class SwinTransformer(AttentionBackbone, StockSwin):
         **options,
     ) -> None:
         dense = active_toolbox() != 'mmpretrain'
+        img_size = either('size', img_size=img_size, pretrain_img_size=pretrain_img_size)
         self.default_init = DENSE_INIT if dense else None
         arch = swin_arch(arch, embed_dims=embed_dims, depths=depths, num_heads=num_heads)
         num_stages = len(arch['depths'])
@@ -179,7 +180,7 @@ class SwinTransformer(AttentionBackbone, StockSwin):
         shared = dict(block_cfgs=block_cfgs, downsample_cfg=dict(norm_cfg=stem_norm))
         super().__init__(
             arch=arch,
-            img_size=image_size(img_size, pretrain_img_size),
+            img_size=img_size or 224,
             patch_size=patch_size,
             drop_rate=drop_rate,
             out_indices=tuple(out_indices),

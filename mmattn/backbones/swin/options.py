@@ -31,18 +31,6 @@ def swin_arch(arch: str | dict | None, **numbers: int | Sequence[int] | None) ->
     return arch
 
 
-def image_size(
-    img_size: int | tuple[int, int] | None, pretrain_img_size: int | tuple[int, int] | None
-) -> int | tuple[int, int]:
-    """The expected size of the images, under either name."""
-    if None not in (img_size, pretrain_img_size) and img_size != pretrain_img_size:
-        raise InvalidValue(
-            f'img_size={img_size} and pretrain_img_size={pretrain_img_size} name the same '
-            f'size; give one of them'
-        )
-    return img_size or pretrain_img_size or 224
-
-
 def stage_options(
     options: dict,
     given: dict | Sequence[dict] | None,
