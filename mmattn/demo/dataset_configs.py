@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dist import is_distributed
 from mmengine.registry import DATASETS
 
 from mmattn.demo.tasks import Task
@@ -106,6 +107,17 @@ def relative_to(path: str, root: str) -> str:
     # '..' would leave the generated folder.
     parts = [part for part in pure.parts if part not in ('/', '..', '.', '~')]
     return '/'.join(parts) + ('/' if parts and path.endswith('/') else '')
+
+
+def meet_without_a_disk(cfg: Config) -> None:
+    """Let the evaluators of several processes exchange results over the network, in place.
+
+    By default they do through files, which machines without a shared disk do not see.
+    """
+    for name in ('val', 'test') if is_distributed() else ():
+        for metric in iter_dicts(cfg.get(f'{name}_evaluator')):
+            if 'type' in metric and 'metrics' not in metric:
+                metric['collect_device'] = 'gpu'
 
 
 def keep_few(cfg: Config, task: Task) -> None:

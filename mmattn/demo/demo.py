@@ -18,6 +18,7 @@ from mmattn.demo.dataset_configs import (
     dataset_class,
     keep_few,
     loaders,
+    meet_without_a_disk,
     redirect,
 )
 from mmattn.demo.schedule import set_optimizer, shorten
@@ -78,6 +79,7 @@ class Demo:
             notes.append(f'images of {size[0]}x{size[1]}; all sizes times {factor:.3g}')
         # The check of the data lets the heads keep classes that no picture shows.
         cfg['demo'] = True
+        meet_without_a_disk(cfg)
         keep_few(cfg, task)
         notes += from_scratch(cfg, scope)
         notes += fewer_regions(cfg['model'])

@@ -69,6 +69,16 @@ def test_evaluators_follow_the_data(config_of, few_images, tmp_path):
     assert min(scale) == few_images['detection'].side
 
 
+def test_processes_compare_results_without_a_shared_disk(config_of, few_images, monkeypatch):
+    alone, cfg = config_of('cifar'), config_of('cifar')
+    Demo().prepare(alone)
+    assert 'collect_device' not in alone.val_evaluator
+    monkeypatch.setattr('mmattn.demo.dataset_configs.is_distributed', lambda: True)
+    cfg.val_evaluator = dict(metrics=[cfg.val_evaluator])
+    Demo().prepare(cfg)
+    assert cfg.val_evaluator == dict(metrics=[dict(type='Accuracy', collect_device='gpu')])
+
+
 def test_the_seed_of_the_config_counts_most(config_of, few_images):
     cfg = config_of('cifar')
     cfg.randomness = dict(seed=7, deterministic=True)
