@@ -1,6 +1,7 @@
 """Fixtures for every test."""
 
 import functools
+import gc
 import os
 from pathlib import Path
 
@@ -58,6 +59,31 @@ def parse_metafiles_once():
     load, utils.load = utils.load, functools.lru_cache(None)(utils.load)
     yield
     utils.load = load
+
+
+@pytest.fixture(scope='session', autouse=True)
+def leave_configs_unformatted():
+    """A Runner lays out its config several times, with yapf: seconds each."""
+    from yapf.yapflib import yapf_api
+
+    lay_out = yapf_api.FormatCode
+
+    def format_code(text, style_config, **options):
+        # Ours are laid out by another style.
+        if style_config.get('based_on_style') == 'pep8':
+            return text, True
+        return lay_out(text, style_config=style_config, **options)
+
+    yapf_api.FormatCode = format_code
+    yield
+    yapf_api.FormatCode = lay_out
+
+
+@pytest.fixture(scope='module', autouse=True)
+def spare_the_garbage_collector():
+    """Data sets collect garbage when they are built: slow among all that was imported."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope='session')

@@ -73,7 +73,9 @@ def test_a_stock_config_trains_with_plugins_and_attention_neck(scope, name):
     torch.manual_seed(0)
     model = MODELS.build(cfg.model).train()
 
-    gammas = {k: p for k, p in model.named_parameters() if k.endswith('warm_scale') and p.requires_grad}
+    gammas = {
+        k: p for k, p in model.named_parameters() if k.endswith('warm_scale') and p.requires_grad
+    }
     # mmdet's frozen_stages=1 freezes the plugins of the first stage as well.
     blocks = (13 if scope == 'mmdet' else 16) + (5 if scope == 'mmdet' else 4)
     assert len(gammas) == blocks

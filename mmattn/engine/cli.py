@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 import mmengine.logging
 import torch.distributed as dist
@@ -49,7 +50,9 @@ def _leave_together() -> None:
     have printed their results. Everything is written by now, so teardown is skipped.
     """
     if dist.is_available() and dist.is_initialized():
-        dist.barrier()
+        # The others may have left already.
+        with suppress(RuntimeError):
+            dist.barrier()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)

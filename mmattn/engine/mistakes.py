@@ -118,8 +118,13 @@ def _bad_argument(text: str, component: type, cfg: dict[str, Any]) -> str | None
 def accepted_arguments(component: type) -> set[str]:
     """Names of the arguments of a class and of those it inherits from."""
     inits = [vars(base)['__init__'] for base in component.__mro__ if '__init__' in vars(base)]
-    names = {name for init in inits[:-1] for name in inspect.signature(init).parameters}
-    return names - {'self', 'args', 'kwargs'}
+    parameters = (
+        each for init in inits[:-1] for each in inspect.signature(init).parameters.values()
+    )
+    named = {
+        each.name for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+    }
+    return named - {'self'}
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

@@ -1,10 +1,7 @@
 """Configs of every kind of data set, and demos of few images, as fixtures."""
 
-import contextlib
 import copy
 import functools
-import gc
-import importlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,22 +69,6 @@ KINDS = {
     'imagenet': ('mmpretrain', lambda: shipped('resnet50_scsa_in1k')),
     'cifar': ('mmpretrain', cifar),
 }
-
-
-@pytest.fixture(scope='session', autouse=True)
-def spare_the_garbage_collector():
-    """Every data set collects garbage when it is built, among all that the toolboxes' imports made.
-
-    That is most of the time of a small run.
-    """
-    for scope in ('mmdet', 'mmseg', 'mmpretrain'):
-        with contextlib.suppress(ImportError):
-            importlib.import_module(f'{scope}.models')
-            importlib.import_module(f'{scope}.datasets')
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture

@@ -51,12 +51,6 @@ def short_networks(monkeypatch):
     monkeypatch.setattr('mmattn.demo.demo.PICTURES', 2)
 
 
-@pytest.fixture(autouse=True)
-def configs_as_they_are(monkeypatch):
-    """A Runner has yapf lay out its config five times, half a second each."""
-    monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True))
-
-
 @pytest.mark.parametrize('stem', STEMS)
 def test_a_config_trains_and_is_evaluated(stem, few_images, short_networks, tmp_path):
     options = [option for name, option in ALL_BOXES.items() if name in stem]
