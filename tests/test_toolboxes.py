@@ -79,6 +79,9 @@ def test_each_attention_trains_in_each_toolbox(stem, name):
     if cfg.default_scope == 'mmseg':
         # The crop of the config is for real images.
         model.data_preprocessor.size = (64, 96)
+    elif cfg.default_scope == 'mmdet':
+        model.train_cfg.rpn_proposal.max_per_img = 64
+        model.roi_head.bbox_sampler.num = 32
     optimizer = build_optim_wrapper(
         model, dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=1e-4))
     )
