@@ -136,7 +136,7 @@ def test_how_the_processes_meet(tools, tmp_path, environment, meeting):
     command = ['bash', str(tools / 'dist_train.sh'), 'tiny.py', '2', '--amp']
     env = {**ENV, 'PYTHON': str(fake), **environment}
     out = subprocess.run(command, env=env, capture_output=True, text=True).stdout
-    script = f'{tools}/train.py tiny.py --launcher pytorch --amp'
+    script = f'{tools.resolve()}/train.py tiny.py --launcher pytorch --amp'
     assert out == f'-m torch.distributed.run {meeting} {script}\n'
 
 
