@@ -49,6 +49,9 @@ PROJECT = Path(__file__).resolve().parents[1]
 # More threads than cores make small convolutions slower, and tests often run
 # beside something else.
 os.environ.setdefault('OMP_NUM_THREADS', '2')
+if 'PYTEST_XDIST_WORKER' in os.environ:
+    # On small tensors two processes do twice the work of two threads.
+    os.environ['OMP_NUM_THREADS'] = '1'
 
 
 @pytest.fixture(scope='session', autouse=True)
