@@ -1,5 +1,10 @@
-"""Measuring models: parameters and multiply-adds."""
+"""Measuring models: parameters, multiply-adds, images a second, memory."""
 
-from mmattn.analysis.complexity import Complexity, measure
 
-__all__ = ['Complexity', 'measure']
+def __getattr__(name: str) -> object:
+    """Imported when asked for: throughput needs nothing but torch."""
+    if name in ('Complexity', 'measure'):
+        from mmattn.analysis import complexity
+
+        return getattr(complexity, name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
