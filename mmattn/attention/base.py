@@ -6,6 +6,7 @@ from typing import ClassVar, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from mmattn import kernels
 from mmattn.attention import checks
 from mmattn.utils.errors import InvalidValue
 
@@ -102,14 +103,34 @@ class Attention(nn.Module):
         """The attention proper: (N, C, H, W) -> (N, C, H, W)."""
         raise NotImplementedError
 
+    def attend_warm(self, x: Tensor, scale: Tensor) -> Tensor:
+        """``x + scale * (attend(x) - x)``; where scale is 0, x itself.
+
+        Overridden where the formula takes the scale in without another pass over the map.
+        """
+        return torch.lerp(x, self.attend(x).to(x.dtype), scale.to(x.dtype))
+
     def forward(self, x: Tensor) -> Tensor:
-        out = self.attend(x).to(x.dtype)
         if self.warm_scale is None:
-            return out
-        return x + self.warm_scale.to(x.dtype) * (out - x)
+            return self.attend(x).to(x.dtype)
+        return self.attend_warm(x, self.warm_scale)
 
     def extra_repr(self) -> str:
         return f'in_channels={self.in_channels}, warm_start={self.warm_start}'
+
+
+class GateAttention(Attention):
+    """Base of the attentions that multiply the map with gates, and do nothing else to it."""
+
+    def gates(self, x: Tensor) -> dict[str, Tensor]:
+        """(N, C, H, W) -> the arguments of :func:`mmattn.kernels.gate` beside x and scale."""
+        raise NotImplementedError
+
+    def attend(self, x: Tensor) -> Tensor:
+        return kernels.gate(x, **self.gates(x))
+
+    def attend_warm(self, x: Tensor, scale: Tensor) -> Tensor:
+        return kernels.gate(x, **self.gates(x), scale=scale)
 
 
 def _rename_original_keys(module: Attention, state_dict: dict, prefix: str, *_) -> None:

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmattn import kernels
 from mmattn.attention.base import (
-    Attention,
+    GateAttention,
     Weights,
     batch_norm,
-    gated,
     hidden_channels,
     reduction_from,
 )
@@ -22,7 +22,7 @@ from mmattn.registry import MODELS
 
 
 @MODELS.register_module()
-class CA(Attention):
+class CA(GateAttention):
     """Gates along the height and the width from the means of rows and columns.
 
     Formula:
@@ -53,12 +53,10 @@ class CA(Attention):
     def arguments_from(cls, channels: int, weights: Weights) -> dict:
         return dict(reduction=reduction_from(weights['conv1.weight']))
 
-    def attend(self, x: Tensor) -> Tensor:
+    def gates(self, x: Tensor) -> dict[str, Tensor]:
         height, width = x.shape[2:]
-        rows = x.mean(3, keepdim=True)  # (N, C, H, 1)
-        columns = x.mean(2, keepdim=True).transpose(2, 3)  # (N, C, W, 1)
-        strip = F.hardswish(self.bn1(self.conv1(torch.cat((rows, columns), 2))))
+        strip = torch.cat(kernels.means(x), 2)[:, :, :, None]  # (N, C, H + W, 1)
+        strip = F.hardswish(self.bn1(self.conv1(strip)))
         rows, columns = strip.split((height, width), 2)
-        gate_h = self.conv_h(rows).sigmoid()
-        gate_w = self.conv_w(columns.transpose(2, 3)).sigmoid()
-        return gated(x, gate_h, gate_w)
+        rows, columns = self.conv_h(rows).sigmoid(), self.conv_w(columns).sigmoid()
+        return dict(rows=rows[:, :, :, 0], columns=columns[:, :, :, 0])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mmattn.attention import checks
-from mmattn.attention.base import Weights, batch_norm, gated
+from mmattn.attention.base import Attention, Weights, batch_norm, gated
 from mmattn.attention.se import Excitation
 from mmattn.registry import MODELS
 
@@ -64,6 +64,8 @@ class CBAM(Excitation):
             bias='fc1.bias' in weights,
             norm='norm.weight' in weights,
         )
+
+    attend_warm = Attention.attend_warm
 
     def attend(self, x: Tensor) -> Tensor:
         descriptors = torch.stack((x.mean((2, 3)), x.amax((2, 3))))  # (2, N, C)

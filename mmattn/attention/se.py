@@ -9,11 +9,11 @@ mmpretrain's SEResNet has biases: ``bias=True``.
 
 from torch import Tensor, nn
 
-from mmattn.attention.base import Attention, Weights, gated, hidden_channels, reduction_from
+from mmattn.attention.base import GateAttention, Weights, hidden_channels, reduction_from
 from mmattn.registry import MODELS
 
 
-class Excitation(Attention):
+class Excitation(GateAttention):
     """Base of SE and its kin: a hidden layer turns one value per channel into its gate.
 
     Args:
@@ -41,9 +41,8 @@ class Excitation(Attention):
         """(..., C) -> (..., C), before the sigmoid."""
         return self.fc2(self.fc1(squeezed).relu())
 
-    def attend(self, x: Tensor) -> Tensor:
-        gate = self.excite(self.squeeze(x)).sigmoid()
-        return gated(x, gate[:, :, None, None])
+    def gates(self, x: Tensor) -> dict[str, Tensor]:
+        return dict(channels=self.excite(self.squeeze(x)).sigmoid())
 
 
 @MODELS.register_module()

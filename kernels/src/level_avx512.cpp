@@ -1,0 +1,16 @@
+#if defined(__x86_64__)
+#include "levels.h"
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma"))), apply_to = function)
+#else
+#pragma GCC target("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")
+#endif
+#define LEVEL avx512
+#include "kernels.inc"
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+Level avx512_level() {
+  return {avx512::table<float>(), avx512::table<double>(), avx512::table<bfloat16>()};
+}
+#endif

@@ -1,0 +1,22 @@
+// The kernels as a table of functions, one table for each level of vector instructions; the
+// best that this CPU has is chosen when the package is loaded.
+#pragma once
+
+#include "common.h"
+
+template <typename T>
+struct Kernels {
+  void (*means)(const Parallel&, Shape, const T* x, T* rows, T* columns);
+};
+
+struct Level {
+  Kernels<float> f32;
+  Kernels<double> f64;
+  Kernels<bfloat16> bf16;
+};
+
+Level baseline_level();
+#if defined(__x86_64__)
+Level avx2_level();
+Level avx512_level();
+#endif

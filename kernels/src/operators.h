@@ -1,0 +1,56 @@
+// What the operators of torch share: checks, memory and the choice of the level.
+#pragma once
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <torch/library.h>
+
+#include "levels.h"
+
+using at::Tensor;
+
+inline const Level& level() {
+  static const Level chosen = [] {
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq"))
+      return avx512_level();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return avx2_level();
+#endif
+    return baseline_level();
+  }();
+  return chosen;
+}
+
+template <typename T> const Kernels<T>& kernels();
+template <> inline const Kernels<float>& kernels() { return level().f32; }
+template <> inline const Kernels<double>& kernels() { return level().f64; }
+template <> inline const Kernels<bfloat16>& kernels() { return level().bf16; }
+
+inline void parallel(int64_t n, const std::function<void(int64_t, int64_t)>& body) {
+  at::parallel_for(0, n, 1, body);
+}
+
+// x in one of the two memory formats.
+inline at::MemoryFormat format_of(const Tensor& x) { return x.suggest_memory_format(); }
+
+inline Shape shape_of(const Tensor& x) {
+  TORCH_CHECK(x.dim() == 4, "expected a map (N, C, H, W), got ", x.sizes());
+  return {x.size(0), x.size(1), x.size(2), x.size(3),
+          format_of(x) == at::MemoryFormat::ChannelsLast};
+}
+
+template <typename T> const T* in(const Tensor& x) {
+  return x.defined() ? reinterpret_cast<const T*>(x.const_data_ptr()) : nullptr;
+}
+template <typename T> T* out(Tensor& x) { return reinterpret_cast<T*>(x.data_ptr()); }
+
+// run<T>() with the element type of x.
+#define WITH_TYPE(x, ...)                                                       \
+  switch ((x).scalar_type()) {                                                  \
+    case at::kFloat: { using T = float; __VA_ARGS__(); break; }                 \
+    case at::kDouble: { using T = double; __VA_ARGS__(); break; }               \
+    case at::kBFloat16: { using T = bfloat16; __VA_ARGS__(); break; }           \
+    default: TORCH_CHECK(false, "no kernel for ", (x).scalar_type());           \
+  }
+

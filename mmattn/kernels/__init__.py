@@ -1,0 +1,11 @@
+"""Kernels: what every attention does to a whole map, each in as few reads and writes as it takes.
+
+One function a primitive, with exact gradients and three implementations: pure PyTorch, C++
+for CPUs, Triton for CUDA; see :mod:`mmattn.kernels.choice`.
+"""
+
+from mmattn.kernels.choice import implementation, using
+from mmattn.kernels.gate import gate
+from mmattn.kernels.means import means
+
+__all__ = ['gate', 'implementation', 'means', 'using']

@@ -1,0 +1,174 @@
+"""How a kernel is made: one meaning, several implementations, exact gradients.
+
+A primitive has a ``reference``, plain PyTorch that autograd, torch.compile, export and jit
+see through, and a ``backward``, its gradient written out, which needs only the inputs (and
+what ``reference`` hands on for it). Both become operators ``mmattn::NAME`` and
+``mmattn::NAME_backward``; C++ and Triton implement operators of the same names and arguments.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from mmattn.kernels import choice
+
+LIBRARY = torch.library.Library('mmattn', 'FRAGMENT')
+
+if hasattr(torch.compiler, 'is_compiling'):
+    is_compiling = torch.compiler.is_compiling
+else:  # torch 2.1
+    from torch._dynamo.external_utils import is_compiling
+
+
+class Primitive:
+    """A function of a map with its gradient.
+
+    Args:
+        schema: ``NAME(Tensor x, ...) -> Tensor`` or ``-> (Tensor, ...)``, no defaults.
+        reference: The function in differentiable PyTorch. Where it returns more than
+            ``outputs`` tensors, the others are kept for ``backward``.
+        backward: (gradients of the outputs, inputs, what was kept) -> the gradient of every
+            Tensor input in order, for one that is None an empty tensor.
+        fake: (inputs) -> outputs without values; default ``reference`` itself.
+        outputs: How many tensors of those that ``reference`` returns are its result.
+    """
+
+    def __init__(
+        self,
+        schema: str,
+        reference: Callable,
+        backward: Callable,
+        fake: Callable | None = None,
+        outputs: int = 1,
+    ) -> None:
+        self.name, arguments = schema.split(' -> ')[0].rstrip(')').split('(')
+        self.file = reference.__module__.rsplit('.', 1)[1]
+        self.reference = reference
+        self.pure_backward = backward
+        self.outputs = outputs
+        kinds = [argument.split()[0] for argument in arguments.split(', ')]
+        # Of each input, whether it is a tensor (or None in its place).
+        self.is_tensor = [kind in ('Tensor', 'Tensor?') for kind in kinds]
+        results = schema.split(' -> ')[1]
+        kept = results.count('Tensor') - outputs
+        grads = ', '.join(f'Tensor grad_{i}' for i in range(outputs))
+        kept_arguments = ''.join(f', Tensor kept_{i}' for i in range(kept))
+        gradients = ', '.join('Tensor' for is_tensor in self.is_tensor if is_tensor)
+        if not choice.CAN_REGISTER:
+            self._call = _function(self).apply
+            return
+        self._call = self._define(schema, self._forward, fake or reference)
+        torch.library.register_autograd(
+            f'mmattn::{self.name}', self._backward, setup_context=self._setup, lib=LIBRARY
+        )
+        self._backward_operator = self._define(
+            f'{self.name}_backward({grads}, {arguments}{kept_arguments}) -> ({gradients})',
+            self._run_backward,
+            self._fake_backward,
+        )
+
+    def __call__(self, *inputs: Any) -> Tensor | tuple[Tensor, ...]:
+        """The result; by the reference itself where something has to see through it."""
+        results = self.reference(*inputs) if _seen_through(inputs[0]) else self._call(*inputs)
+        if isinstance(results, Tensor):
+            return results
+        return results[0] if self.outputs == 1 else results[: self.outputs]
+
+    def _define(self, schema: str, run: Callable, fake: Callable) -> Callable:
+        name = schema.split('(')[0]
+        LIBRARY.define(schema)
+        LIBRARY.impl(name, run, 'CompositeExplicitAutograd')
+        torch.library.register_fake(f'mmattn::{name}', fake, lib=LIBRARY)
+        return getattr(torch.ops.mmattn, name).default
+
+    def _forward(self, *inputs: Any) -> Tensor | tuple[Tensor, ...]:
+        way = choice.implementation(inputs[0])
+        return (choice.found(way, self.file, self.name) or self.reference)(*inputs)
+
+    def _run_backward(self, *arguments: Any) -> Tensor | tuple[Tensor, ...]:
+        way = choice.implementation(arguments[0])
+        found = choice.found(way, self.file, f'{self.name}_backward')
+        return _one_or_all((found or self.pure_backward)(*arguments))
+
+    def _fake_backward(self, *arguments: Any) -> Tensor | tuple[Tensor, ...]:
+        inputs = arguments[self.outputs : self.outputs + len(self.is_tensor)]
+        tensors = [x for x, is_tensor in zip(inputs, self.is_tensor, strict=True) if is_tensor]
+        like = arguments[0]
+        out = [like.new_empty(0) if x is None else torch.empty_like(x) for x in tensors]
+        return _one_or_all(tuple(out))
+
+    def _setup(self, ctx: Any, inputs: Sequence, output: Any) -> None:
+        kept = _all(output)[self.outputs :]
+        ctx.mark_non_differentiable(*kept)
+        ctx.save_for_backward(
+            *(x for x, is_tensor in zip(inputs, self.is_tensor, strict=True) if is_tensor), *kept
+        )
+        ctx.others = [
+            None if is_tensor else x for x, is_tensor in zip(inputs, self.is_tensor, strict=True)
+        ]
+
+    def _backward(self, ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        saved = iter(ctx.saved_tensors)
+        pairs = zip(ctx.others, self.is_tensor, strict=True)
+        inputs = [next(saved) if is_tensor else other for other, is_tensor in pairs]
+        grads = grads[: self.outputs]
+        if torch.is_grad_enabled():
+            return self._differentiable_backward(inputs, grads, ctx.needs_input_grad)
+        run = self._backward_operator if choice.CAN_REGISTER else self._run_backward
+        gradients = iter(_all(run(*grads, *inputs, *saved)))
+        out = []
+        for x, is_tensor, needed in zip(inputs, self.is_tensor, ctx.needs_input_grad, strict=True):
+            gradient = next(gradients) if is_tensor else None
+            out.append(gradient if needed and x is not None else None)
+        return tuple(out)
+
+    def _differentiable_backward(
+        self, inputs: list, grads: Sequence[Tensor], needed: Sequence[bool]
+    ) -> tuple[Tensor | None, ...]:
+        """For create_graph=True: through the reference, which can be derived once more."""
+        results = _all(self.reference(*inputs))[: self.outputs]
+        wanted = [x for x, need in zip(inputs, needed, strict=True) if need]
+        gradients = iter(
+            torch.autograd.grad(results, wanted, grads, create_graph=True, allow_unused=True)
+        )
+        return tuple(next(gradients) if need else None for need in needed)
+
+
+def _all(results: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (results,) if isinstance(results, Tensor) else results
+
+
+def _one_or_all(results: Tensor | tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
+    """An operator of one result returns it bare."""
+    return results[0] if isinstance(results, tuple) and len(results) == 1 else results
+
+
+def _seen_through(x: Tensor) -> bool:
+    return (
+        is_compiling()
+        or type(x) not in (Tensor, torch.nn.Parameter)
+        or x.is_meta
+        or torch.jit.is_tracing()
+        or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+    )
+
+
+def _function(primitive: Primitive) -> type[torch.autograd.Function]:
+    """The same as ``register_autograd`` makes, for a torch that has not got it."""
+
+    class Function(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, *inputs):
+            output = primitive._forward(*inputs)
+            primitive._setup(ctx, inputs, output)
+            return output
+
+        @staticmethod
+        def backward(ctx, *grads):
+            return primitive._backward(ctx, *grads)
+
+    return Function
