@@ -1,10 +1,12 @@
 """Finding what the folders of the data sets hold."""
 
+import functools
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 
+@functools.cache
 def members(role: str) -> dict[str, Any]:
     """Name of a data set -> what it has of a role: 'guide', 'converter', 'layout' or 'demo'.
 

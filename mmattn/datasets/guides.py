@@ -5,13 +5,12 @@ same facts. Nothing but the standard library is imported, so that it runs withou
 """
 
 import dataclasses
-import difflib
 from dataclasses import dataclass
 from functools import cache
 
 from mmattn.datasets.counting import Count, files
 from mmattn.datasets.folders import members
-from mmattn.utils.errors import UnknownName
+from mmattn.utils.errors import UnknownName, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -59,9 +58,8 @@ def find_guide(name: str) -> Guide:
     known = guides()
     if name.lower() in known:
         return known[name.lower()]
-    near = difflib.get_close_matches(name.lower(), known, n=1)
-    hint = f'Did you mean {near[0]}? ' if near else ''
-    raise UnknownName(f'no data set {name!r} is known. {hint}There is {", ".join(known)}.')
+    hint = did_you_mean(name.lower(), known, most=1)
+    raise UnknownName(f'no data set {name!r} is known.{hint} There is {", ".join(known)}.')
 
 
 def guide_of_reader(reader: str) -> Guide | None:

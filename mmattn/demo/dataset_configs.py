@@ -1,6 +1,5 @@
 """Finds the data sets inside a config's loaders and points them at generated files."""
 
-import inspect
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -10,6 +9,7 @@ from mmengine.dist import is_distributed
 from mmengine.registry import DATASETS
 
 from mmattn.demo.tasks import Task
+from mmattn.engine.class_check import reader_of
 from mmattn.utils.errors import UnknownName
 from mmattn.utils.walk import iter_datasets, iter_dicts
 
@@ -29,13 +29,9 @@ def dataset_class(leaf: dict, scope: str) -> type:
     Raises:
         UnknownName: If no such type is registered.
     """
-    kind = leaf.get('type')
-    if inspect.isclass(kind):
-        return kind
-    with DATASETS.switch_scope_and_registry(scope) as registry:
-        found = registry.get(kind) if kind else None
+    found = reader_of(leaf, scope)
     if found is None:
-        raise UnknownName(f'dataset type {kind!r} is not registered in {scope}.')
+        raise UnknownName(f'dataset type {leaf.get("type")!r} is not registered in {scope}.')
     return found
 
 

@@ -40,7 +40,7 @@ def check_classes(cfg: Config, datasets: Sequence[dict]) -> list[str]:
     heads = dict(_heads(cfg, scope))
     notes = []
     for dataset in datasets:
-        reader = _reader(dataset, scope)
+        reader = reader_of(dataset, scope)
         layout = nearest(members('layout').values(), reader) if reader else None
         if layout is None:
             continue
@@ -56,7 +56,7 @@ def check_classes(cfg: Config, datasets: Sequence[dict]) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
-def _reader(dataset: dict, scope: str | None) -> type | None:
+def reader_of(dataset: dict, scope: str | None) -> type | None:
     """The class of a data set; None if its type is not registered, which building it will say."""
     kind = dataset.get('type')
     if inspect.isclass(kind) or not kind:

@@ -15,8 +15,8 @@ from mmengine.hub import get_config
 from mmengine.registry import Registry
 from mmengine.runner import Runner
 
-from mmattn.engine.mistakes import accepted_arguments, did_you_mean, explain_reading
-from mmattn.utils.errors import UserError
+from mmattn.engine.mistakes import accepted_arguments, explain_reading
+from mmattn.utils.errors import UserError, did_you_mean
 
 TOOLBOXES = ('mmdet', 'mmseg', 'mmpretrain')
 # Similar enough to be a slip of the keyboard: 'backbon', 'attenion', but not 'test_cfg'.

@@ -4,7 +4,6 @@ Only what mmengine itself finds wrong with a config is put into words. An error 
 is a bug of that component and keeps its traceback.
 """
 
-import difflib
 import inspect
 import re
 from collections.abc import Iterable
@@ -14,6 +13,8 @@ from types import FrameType
 from typing import Any
 
 from mmengine.registry import Registry, build_from_cfg
+
+from mmattn.utils.errors import did_you_mean
 
 
 def explain_reading(error: Exception) -> str | None:
@@ -125,12 +126,6 @@ def accepted_arguments(component: type) -> set[str]:
         each.name for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
     }
     return named - {'self'}
-
-
-def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """A sentence that names what is near ``name``, after a space; '' if nothing is."""
-    found = difflib.get_close_matches(name, sorted(names), n=3, cutoff=0.6)
-    return f' Did you mean {" or ".join(found)}?' if found else ''
 
 
 def _module(frame: FrameType) -> str:

@@ -13,9 +13,8 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, OPTIMIZERS
 
 from mmattn.engine.config import TOOLBOXES, load_config
-from mmattn.engine.mistakes import did_you_mean
 from mmattn.registry import METRICS
-from mmattn.utils.errors import UserError
+from mmattn.utils.errors import UserError, did_you_mean
 from mmattn.utils.walk import iter_dicts, type_name
 
 # Changes the config in place, or refuses it; returns notes for the user.

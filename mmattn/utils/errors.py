@@ -1,7 +1,8 @@
 """Errors that a user can mend: one message, no traceback."""
 
+import difflib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 
 class UserError(Exception):
@@ -40,6 +41,17 @@ class Interrupted(UserError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, exit_code=130)
+
+
+def did_you_mean(name: str, names: Iterable[str], most: int = 3, likeness: float = 0.6) -> str:
+    """A sentence that names what is near ``name``, after a space; '' if nothing is.
+
+    Args:
+        most: How many it names.
+        likeness: How alike they are at least, of 0 to 1.
+    """
+    found = difflib.get_close_matches(name, sorted(names), most, likeness)
+    return f' Did you mean {" or ".join(found)}?' if found else ''
 
 
 def run(command: Callable[[], int | None]) -> int:

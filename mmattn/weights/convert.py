@@ -1,6 +1,5 @@
 """Turning a published checkpoint into one that a backbone of mmattn loads."""
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ import mmattn
 from mmattn.backbones.base import AttentionBackbone
 from mmattn.backbones.loading import own_weights
 from mmattn.registry import MODELS
-from mmattn.utils.errors import UserError
+from mmattn.utils.errors import UserError, did_you_mean
 from mmattn.weights.attentions import block_class, read_attention
 from mmattn.weights.source import CheckpointSource, KeyGroups, split_keys
 from mmattn.weights.sources import SOURCES
@@ -48,8 +47,7 @@ def find_source(name: str | None, keys: Mapping[str, Any], file: str) -> Checkpo
     marked = [source for source in SOURCES.values() if source.has_mark(keys)]
     likely = min(marked, key=lambda source: source.commonness, default=None)
     if name is not None and name not in SOURCES:
-        near = difflib.get_close_matches(name, SOURCES, 1, 0.4)
-        hint = f' Did you mean {near[0]}?' if near else ''
+        hint = did_you_mean(name, SOURCES, most=1, likeness=0.4)
         hint = f' {file} looks like {likely.name}.' if likely else hint
         raise UserError(f'unknown source {name!r}; valid: {", ".join(SOURCES)}.{hint}')
     if name is not None:
