@@ -1,0 +1,71 @@
+"""Inputs of every primitive, for the contract that test_primitives.py holds all of them to.
+
+An entry of ``EXAMPLES`` is named after its primitive, and after a space what is special about
+it; its function takes the shape (N, C, H, W) of the map and a dtype and returns the inputs of
+the operator, the map first. Any shape has to do: one channel, a prime number, one pixel.
+"""
+
+import torch
+
+
+def values(*shape, dtype):
+    """The same numbers in every dtype, but for its rounding."""
+    return torch.randn(shape, dtype=torch.float64).to(dtype)
+
+
+def gate_values(*shape, dtype):
+    return torch.rand(shape, dtype=torch.float64).add(0.1).to(dtype)
+
+
+def divisor(channels, most=4):
+    """The largest number of groups, up to ``most``, that the channels can be cut into."""
+    return max(n for n in range(1, most + 1) if channels % n == 0)
+
+
+def means(shape, dtype):
+    return (values(*shape, dtype=dtype),)
+
+
+def gate(*given, join='product'):
+    """An example of ``gate`` with these of its gates."""
+
+    def inputs(shape, dtype):
+        n, c, h, w = shape
+        shapes = dict(
+            rows=(n, c, h),
+            columns=(n, c, w),
+            channels=(n, c),
+            planes=(n, 1, h, w),
+            grouped=(n, divisor(c), h, w),
+        )
+        x = values(*shape, dtype=dtype)
+        gates = {name: gate_values(*shapes[name], dtype=dtype) for name in shapes if name in given}
+        if 'grouped' in gates:
+            gates['planes'] = gates.pop('grouped')
+        names = ('rows', 'columns', 'channels', 'planes')
+        scale = None
+        if 'scale' in given:
+            scale = torch.tensor([0.7], dtype=torch.promote_types(dtype, torch.float32))
+        return x, *(gates.get(name) for name in names), scale, join
+
+    return inputs
+
+
+EXAMPLES = {
+    'means': means,
+    'gate rows': gate('rows'),
+    'gate columns': gate('columns'),
+    'gate channels': gate('channels'),
+    'gate planes': gate('planes'),
+    'gate grouped planes': gate('grouped'),
+    'gate strips': gate('rows', 'columns'),
+    'gate strips, scale': gate('rows', 'columns', 'scale'),
+    'gate strips and channels': gate('rows', 'columns', 'channels'),
+    'gate all, scale': gate('rows', 'columns', 'channels', 'planes', 'scale'),
+    'gate channels, scale': gate('channels', 'scale'),
+    'gate channels times planes': gate('channels', 'planes'),
+    'gate channels plus planes': gate('channels', 'planes', join='add'),
+    'gate channels or planes': gate('channels', 'planes', join='max'),
+    'gate channels plus planes, scale': gate('channels', 'planes', 'scale', join='add'),
+    'gate channels or planes, scale': gate('channels', 'planes', 'scale', join='max'),
+}
