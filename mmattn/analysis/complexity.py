@@ -8,7 +8,7 @@ config lets pass.
 
 import copy
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -53,19 +53,11 @@ def measure(cfg: Config, size: tuple[int, int] | None = None) -> Complexity:
     Raises:
         UserError: If the config belongs to none of the toolboxes.
     """
-    scope = cfg.get('default_scope')
-    if scope not in DEFAULT_SIZES:
-        raise UserError(
-            f'default_scope={scope!r}: cannot tell what to measure; '
-            f'valid: {", ".join(DEFAULT_SIZES)}'
-        )
-    if size is None:
-        dataset = (cfg.get('train_dataloader') or {}).get('dataset', {})
-        size = (32, 32) if 'CIFAR' in type_name(dataset) else DEFAULT_SIZES[scope]
+    result, left_out = Complexity(input_size(cfg, size)), Counter()
+    scope = cfg.default_scope
     cfg = copy.deepcopy(cfg)
     # SyncBN has the parameters of BN, but runs on GPUs only.
     adapt_to_machine(cfg)
-    result, left_out = Complexity(tuple(size)), Counter()
     with DefaultScope.overwrite_default_scope(scope), torch.no_grad():
         # Moved, not built there: a Swin Transformer reads numbers off a tensor while it is built.
         model = MODELS.build(cfg.model).eval().to('meta')
@@ -82,6 +74,24 @@ def measure(cfg: Config, size: tuple[int, int] | None = None) -> Complexity:
     products = left_out.pop(ATTENTION, 0)
     result.left_out = (products, left_out.total())
     return result
+
+
+def input_size(cfg: Config, size: Sequence[int] | None = None) -> tuple[int, int]:
+    """Height and width of a config's input; ``size`` if it is given.
+
+    Raises:
+        UserError: If the config belongs to none of the toolboxes.
+    """
+    scope = cfg.get('default_scope')
+    if scope not in DEFAULT_SIZES:
+        raise UserError(
+            f'default_scope={scope!r}: cannot tell what to measure; '
+            f'valid: {", ".join(DEFAULT_SIZES)}'
+        )
+    if size is not None:
+        return tuple(size)
+    dataset = (cfg.get('train_dataloader') or {}).get('dataset', {})
+    return (32, 32) if 'CIFAR' in type_name(dataset) else DEFAULT_SIZES[scope]
 
 
 def _params(*modules: nn.Module) -> int:
