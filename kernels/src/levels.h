@@ -7,6 +7,9 @@
 template <typename T>
 struct Kernels {
   void (*means)(const Parallel&, Shape, const T* x, T* rows, T* columns);
+  void (*simam)(const Parallel&, Shape, const T* x, wide_t<T> scale, double lambda, T* y);
+  void (*simam_backward)(const Parallel&, Shape, const T* grad, const T* x, wide_t<T> scale,
+                         double lambda, T* dx, wide_t<T>* dscale);
 };
 
 struct Level {

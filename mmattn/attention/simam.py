@@ -9,8 +9,9 @@ divides by zero.
 
 from torch import Tensor
 
+from mmattn import kernels
 from mmattn.attention import checks
-from mmattn.attention.base import Attention, gated
+from mmattn.attention.base import Attention
 from mmattn.registry import MODELS
 
 
@@ -35,9 +36,7 @@ class SimAM(Attention):
         self.e_lambda = e_lambda
 
     def attend(self, x: Tensor) -> Tensor:
-        places = x.shape[2] * x.shape[3]
-        variance = x.var((2, 3), correction=0, keepdim=True) * (places / max(places - 1, 1))
-        # Divided before it is squared: squares leave the range of float16.
-        scale = (4 * (variance + self.e_lambda)).rsqrt().to(x.dtype)
-        distance = (x - x.mean((2, 3), keepdim=True)) * scale
-        return gated(x, (distance * distance + 0.5).sigmoid())
+        return kernels.simam(x, self.e_lambda)
+
+    def attend_warm(self, x: Tensor, scale: Tensor) -> Tensor:
+        return kernels.simam(x, self.e_lambda, scale)

@@ -7,5 +7,6 @@ for CPUs, Triton for CUDA; see :mod:`mmattn.kernels.choice`.
 from mmattn.kernels.choice import implementation, using
 from mmattn.kernels.gate import gate
 from mmattn.kernels.means import means
+from mmattn.kernels.simam import simam
 
-__all__ = ['gate', 'implementation', 'means', 'using']
+__all__ = ['gate', 'implementation', 'means', 'simam', 'using']

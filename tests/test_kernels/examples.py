@@ -51,6 +51,14 @@ def gate(*given, join='product'):
     return inputs
 
 
+def simam(*given):
+    def inputs(shape, dtype):
+        scale = torch.tensor([0.7], dtype=torch.promote_types(dtype, torch.float32))
+        return values(*shape, dtype=dtype), scale if given else None, 1e-4
+
+    return inputs
+
+
 EXAMPLES = {
     'means': means,
     'gate rows': gate('rows'),
@@ -68,4 +76,6 @@ EXAMPLES = {
     'gate channels or planes': gate('channels', 'planes', join='max'),
     'gate channels plus planes, scale': gate('channels', 'planes', 'scale', join='add'),
     'gate channels or planes, scale': gate('channels', 'planes', 'scale', join='max'),
+    'simam': simam(),
+    'simam with scale': simam('scale'),
 }
