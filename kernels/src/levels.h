@@ -7,6 +7,9 @@
 template <typename T>
 struct Kernels {
   void (*means)(const Parallel&, Shape, const T* x, T* rows, T* columns);
+  void (*gate)(const Parallel&, Shape, const Gates<T>&, const T* x, T* y);
+  void (*gate_backward)(const Parallel&, Shape, const Gates<T>&, const T* grad, const T* x,
+                        const GateGrads<T>&);
   void (*simam)(const Parallel&, Shape, const T* x, wide_t<T> scale, double lambda, T* y);
   void (*simam_backward)(const Parallel&, Shape, const T* grad, const T* x, wide_t<T> scale,
                          double lambda, T* dx, wide_t<T>* dscale);

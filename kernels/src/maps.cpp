@@ -14,12 +14,107 @@ std::tuple<Tensor, Tensor> means(const Tensor& input) {
   return {rows, columns};
 }
 
+Tensor empty_of(const Tensor& x, at::IntArrayRef sizes) {
+  return at::empty(sizes, x.options().memory_format(at::MemoryFormat::Contiguous));
+}
+
+using Optional = std::optional<Tensor>;
+
+// The gates in the order of their gradients, contiguous; undefined where there is none.
+struct Given {
+  Tensor rows, columns, channels, planes, scale;
+  Join join;
+
+  Given(const Tensor& x, const Optional& r, const Optional& c, const Optional& ch,
+        const Optional& p, const Optional& sc, c10::string_view how) {
+    Shape s = shape_of(x);
+    rows = checked("rows", r, x, {s.n, s.c, s.h});
+    columns = checked("columns", c, x, {s.n, s.c, s.w});
+    channels = checked("channels", ch, x, {s.n, s.c});
+    const int64_t groups = p && p->dim() == 4 ? p->size(1) : 1;
+    TORCH_CHECK(groups > 0 && s.c % groups == 0, "planes must be one for each of the ", s.c,
+                " channels or for a group of them, got ", groups);
+    planes = checked("planes", p, x, {s.n, groups, s.h, s.w});
+    if (sc) scale = sc->to(at::toOpMathType(x.scalar_type()));
+    TORCH_CHECK(!sc || scale.numel() == 1, "scale must be one value, got ", sc->sizes());
+    TORCH_CHECK(how == "product" || how == "max" || how == "add",
+                "join must be 'product', 'max' or 'add', got '", how, "'");
+    join = how == "max" ? Join::max : how == "add" ? Join::add : Join::product;
+    TORCH_CHECK(join == Join::product || (ch && p && !r && !c), "join='", how,
+                "' takes channels and planes, without rows and columns");
+  }
+
+  static Tensor checked(const char* name, const Optional& gate, const Tensor& x,
+                        at::IntArrayRef sizes) {
+    if (!gate) return {};
+    TORCH_CHECK(gate->sizes() == sizes && gate->scalar_type() == x.scalar_type(), name,
+                " must be ", x.scalar_type(), " of ", sizes, ", got ", gate->scalar_type(), " of ",
+                gate->sizes());
+    return gate->contiguous();
+  }
+
+  template <typename T> Gates<T> as() const {
+    return {in<T>(rows), in<T>(columns), in<T>(channels), in<T>(planes), in<wide_t<T>>(scale),
+            planes.defined() ? planes.size(1) : 1, join};
+  }
+};
+
+Tensor gate(const Tensor& input, const Optional& rows, const Optional& columns,
+            const Optional& channels, const Optional& planes, const Optional& scale,
+            c10::string_view join) {
+  Tensor x = input.contiguous(format_of(input)), y = at::empty_like(x);
+  Given given(x, rows, columns, channels, planes, scale, join);
+  if (x.numel() == 0) return y;
+  WITH_TYPE(x, [&] {
+    kernels<T>().gate(parallel, shape_of(x), given.as<T>(), in<T>(x), out<T>(y));
+  });
+  return y;
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> gate_backward(
+    const Tensor& grad_y, const Tensor& input, const Optional& rows, const Optional& columns,
+    const Optional& channels, const Optional& planes, const Optional& scale,
+    c10::string_view join) {
+  Tensor x = input.contiguous(format_of(input)), grad = like(grad_y, x), dx = at::empty_like(x);
+  Given given(x, rows, columns, channels, planes, scale, join);
+  auto room = [&](const Tensor& gate) {
+    return gate.defined() ? at::empty_like(gate) : empty_of(x, {0});
+  };
+  Tensor d_rows = room(given.rows), d_columns = room(given.columns),
+         d_channels = room(given.channels), d_planes = room(given.planes),
+         d_scale = scale ? at::zeros_like(*scale) : empty_of(x, {0});
+  if (x.numel() == 0) {
+    for (Tensor* d : {&d_rows, &d_columns, &d_channels, &d_planes}) d->zero_();
+    return {dx, d_rows, d_columns, d_channels, d_planes, d_scale};
+  }
+  WITH_TYPE(x, [&] {
+    auto to = [](Tensor& d) { return d.numel() ? out<T>(d) : nullptr; };
+    Tensor changes;
+    if (scale) changes = at::empty({x.size(0) * x.size(1)}, given.scale.options());
+    kernels<T>().gate_backward(
+        parallel, shape_of(x), given.as<T>(), in<T>(grad), in<T>(x),
+        {out<T>(dx), to(d_rows), to(d_columns), to(d_channels), to(d_planes),
+         scale ? out<wide_t<T>>(changes) : nullptr});
+    if (scale) d_scale.fill_(changes.sum(at::kDouble));
+  });
+  return {dx, d_rows, d_columns, d_channels, d_planes, d_scale};
+}
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(mmattn_cpu, m) {
   m.def("means(Tensor x) -> (Tensor, Tensor)");
+  m.def(
+      "gate(Tensor x, Tensor? rows, Tensor? columns, Tensor? channels, Tensor? planes, "
+      "Tensor? scale, str join) -> Tensor");
+  m.def(
+      "gate_backward(Tensor grad, Tensor x, Tensor? rows, Tensor? columns, Tensor? channels, "
+      "Tensor? planes, Tensor? scale, str join) -> "
+      "(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
 }
 
 TORCH_LIBRARY_IMPL(mmattn_cpu, CPU, m) {
   m.impl("means", means);
+  m.impl("gate", gate);
+  m.impl("gate_backward", gate_backward);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ATen/ATen.h>
+#include <ATen/OpMathType.h>
 #include <ATen/Parallel.h>
 #include <torch/library.h>
 
@@ -38,6 +39,12 @@ inline Shape shape_of(const Tensor& x) {
   TORCH_CHECK(x.dim() == 4, "expected a map (N, C, H, W), got ", x.sizes());
   return {x.size(0), x.size(1), x.size(2), x.size(3),
           format_of(x) == at::MemoryFormat::ChannelsLast};
+}
+
+// A gradient in the memory format and dtype of x; it may be expanded.
+inline Tensor like(const Tensor& grad, const Tensor& x) {
+  TORCH_CHECK(grad.sizes() == x.sizes(), "expected ", x.sizes(), ", got ", grad.sizes());
+  return grad.to(x.scalar_type()).contiguous(format_of(x));
 }
 
 template <typename T> const T* in(const Tensor& x) {

@@ -52,15 +52,16 @@ class Primitive:
         kinds = [argument.split()[0] for argument in arguments.split(', ')]
         # Of each input, whether it is a tensor (or None in its place).
         self.is_tensor = [kind in ('Tensor', 'Tensor?') for kind in kinds]
+        self.tensors = [i for i, is_tensor in enumerate(self.is_tensor) if is_tensor]
         results = schema.split(' -> ')[1]
         kept = results.count('Tensor') - outputs
         grads = ', '.join(f'Tensor grad_{i}' for i in range(outputs))
         kept_arguments = ''.join(f', Tensor kept_{i}' for i in range(kept))
         gradients = ', '.join('Tensor' for is_tensor in self.is_tensor if is_tensor)
+        self._apply = _function(self).apply
         if not choice.CAN_REGISTER:
-            self._call = _function(self).apply
             return
-        self._call = self._define(schema, self._forward, fake or reference)
+        self._operator = self._define(schema, self._forward, fake or reference)
         torch.library.register_autograd(
             f'mmattn::{self.name}', self._backward, setup_context=self._setup, lib=LIBRARY
         )
@@ -72,7 +73,14 @@ class Primitive:
 
     def __call__(self, *inputs: Any) -> Tensor | tuple[Tensor, ...]:
         """The result; by the reference itself where something has to see through it."""
-        results = self.reference(*inputs) if _seen_through(inputs[0]) else self._call(*inputs)
+        if _seen_through(inputs[0]):
+            results = self.reference(*inputs)
+        elif choice.CAN_REGISTER and torch._C._len_torch_dispatch_stack():
+            results = self._operator(*inputs)  # what watches operators is to see this one
+        elif torch.is_grad_enabled():
+            results = self._apply(*inputs)  # the operator does the same in thrice the time
+        else:
+            results = self._forward(*inputs)
         if isinstance(results, Tensor):
             return results
         return results[0] if self.outputs == 1 else results[: self.outputs]
@@ -103,26 +111,21 @@ class Primitive:
     def _setup(self, ctx: Any, inputs: Sequence, output: Any) -> None:
         kept = _all(output)[self.outputs :]
         ctx.mark_non_differentiable(*kept)
-        ctx.save_for_backward(
-            *(x for x, is_tensor in zip(inputs, self.is_tensor, strict=True) if is_tensor), *kept
-        )
-        ctx.others = [
-            None if is_tensor else x for x, is_tensor in zip(inputs, self.is_tensor, strict=True)
-        ]
+        ctx.save_for_backward(*[inputs[i] for i in self.tensors], *kept)
+        ctx.others = [None if isinstance(x, Tensor) else x for x in inputs]
 
     def _backward(self, ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        saved = iter(ctx.saved_tensors)
-        pairs = zip(ctx.others, self.is_tensor, strict=True)
-        inputs = [next(saved) if is_tensor else other for other, is_tensor in pairs]
-        grads = grads[: self.outputs]
+        saved, inputs = ctx.saved_tensors, ctx.others.copy()
+        for i, x in zip(self.tensors, saved, strict=False):
+            inputs[i] = x
+        grads, needed = grads[: self.outputs], ctx.needs_input_grad
         if torch.is_grad_enabled():
-            return self._differentiable_backward(inputs, grads, ctx.needs_input_grad)
-        run = self._backward_operator if choice.CAN_REGISTER else self._run_backward
-        gradients = iter(_all(run(*grads, *inputs, *saved)))
-        out = []
-        for x, is_tensor, needed in zip(inputs, self.is_tensor, ctx.needs_input_grad, strict=True):
-            gradient = next(gradients) if is_tensor else None
-            out.append(gradient if needed and x is not None else None)
+            return self._differentiable_backward(inputs, grads, needed)
+        found = self._run_backward(*grads, *inputs, *saved[len(self.tensors) :])
+        out = [None] * len(inputs)
+        for i, gradient in zip(self.tensors, _all(found), strict=True):
+            if needed[i]:
+                out[i] = gradient
         return tuple(out)
 
     def _differentiable_backward(

@@ -1,0 +1,129 @@
+// A vector's worth of values at once, the last ones of a row or plane under a mask: small maps
+// (7 x 7, 14 x 14) are all ends of rows. Included once for each level of vector instructions.
+
+#pragma GCC diagnostic ignored "-Wpsabi"  // no vector crosses a call: all of it is inlined
+#define INLINE inline __attribute__((always_inline))
+#define INLINE_BODY __attribute__((always_inline))  // behind a lambda's arguments
+
+template <typename A> struct Lanes;
+template <> struct Lanes<float> {
+  typedef float vec __attribute__((vector_size(64)));
+  typedef int32_t index __attribute__((vector_size(64)));
+};
+template <> struct Lanes<double> {
+  typedef double vec __attribute__((vector_size(64)));
+  typedef int64_t index __attribute__((vector_size(64)));
+};
+template <typename T> using vec_t = typename Lanes<wide_t<T>>::vec;
+template <typename T> constexpr int lanes = 64 / sizeof(wide_t<T>);
+template <typename T> constexpr int64_t padded(int64_t width) {
+  return (width + lanes<T> - 1) / lanes<T> * lanes<T>;
+}
+
+typedef uint16_t half_bits __attribute__((vector_size(32)));
+typedef uint32_t full_bits __attribute__((vector_size(64)));
+
+INLINE Lanes<float>::vec widen(half_bits bits) {
+  return (Lanes<float>::vec)(__builtin_convertvector(bits, full_bits) << 16);
+}
+INLINE half_bits narrow(Lanes<float>::vec x) {
+  full_bits bits = (full_bits)x;
+  full_bits rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+  full_bits nan = (full_bits)(x != x);
+  return __builtin_convertvector((rounded & ~nan) | (nan & 0x7fc0), half_bits);
+}
+
+// `All` of the lanes, or the first `count` of them (the others are 0).
+struct All {};
+
+template <typename T> INLINE vec_t<T> load_lanes(const T* from, All) {
+  vec_t<T> out;
+  std::memcpy(&out, from, 64);
+  return out;
+}
+template <> INLINE Lanes<float>::vec load_lanes(const bfloat16* from, All) {
+  half_bits bits;
+  std::memcpy(&bits, from, 32);
+  return widen(bits);
+}
+template <typename T> INLINE void store_lanes(T* to, vec_t<T> x, All) { std::memcpy(to, &x, 64); }
+template <> INLINE void store_lanes(bfloat16* to, Lanes<float>::vec x, All) {
+  half_bits bits = narrow(x);
+  std::memcpy(to, &bits, 32);
+}
+
+#if defined(AVX512)
+INLINE Lanes<float>::vec load_lanes(const float* from, int count) {
+  return (Lanes<float>::vec)_mm512_maskz_loadu_ps((1u << count) - 1, from);
+}
+INLINE Lanes<double>::vec load_lanes(const double* from, int count) {
+  return (Lanes<double>::vec)_mm512_maskz_loadu_pd((1u << count) - 1, from);
+}
+INLINE Lanes<float>::vec load_lanes(const bfloat16* from, int count) {
+  return widen((half_bits)_mm256_maskz_loadu_epi16((1u << count) - 1, from));
+}
+INLINE void store_lanes(float* to, Lanes<float>::vec x, int count) {
+  _mm512_mask_storeu_ps(to, (1u << count) - 1, (__m512)x);
+}
+INLINE void store_lanes(double* to, Lanes<double>::vec x, int count) {
+  _mm512_mask_storeu_pd(to, (1u << count) - 1, (__m512d)x);
+}
+INLINE void store_lanes(bfloat16* to, Lanes<float>::vec x, int count) {
+  _mm256_mask_storeu_epi16(to, (1u << count) - 1, (__m256i)narrow(x));
+}
+#else
+template <typename T> INLINE vec_t<T> load_lanes(const T* from, int count) {
+  T values[lanes<T>] = {};
+  for (int i = 0; i < count; i++) values[i] = from[i];
+  return load_lanes(values, All());
+}
+template <typename T> INLINE void store_lanes(T* to, vec_t<T> x, int count) {
+  T values[lanes<T>];
+  store_lanes(values, x, All());
+  for (int i = 0; i < count; i++) to[i] = values[i];
+}
+#endif
+
+// body(start, how many) over 0 .. width.
+template <typename T, typename Body> INLINE void each_lanes(int64_t width, const Body& body) {
+  int64_t i = 0;
+  for (; i + lanes<T> <= width; i += lanes<T>) body(i, All());
+  if (i < width) body(i, int(width - i));
+}
+
+template <typename A, typename Count> INLINE void add_lanes(A* to, vec_t<A> x, Count count) {
+  store_lanes(to, load_lanes(to, count) + x, count);
+}
+
+template <typename V> INLINE auto sum_lanes(V x) {
+  constexpr int n = sizeof(V) / sizeof(x[0]);
+  auto sum = x[0];
+  for (int i = 1; i < n; i++) sum += x[i];
+  return sum;
+}
+
+// Lane l is a[l ^ FLIP], or b[l ^ FLIP] where l has the bit S.
+template <typename T, int S, int FLIP, int... I>
+INLINE vec_t<T> pick(vec_t<T> a, vec_t<T> b, std::integer_sequence<int, I...>) {
+#if defined(__clang__)
+  return __builtin_shufflevector(a, b, ((I & S ? lanes<T> : 0) + (I ^ FLIP))...);
+#else
+  using Index = typename Lanes<wide_t<T>>::index;
+  return __builtin_shuffle(a, b, Index{((I & S ? lanes<T> : 0) + (I ^ FLIP))...});
+#endif
+}
+
+// Lane l is the sum of x[l]: all of them in 4 steps instead of 4 steps each.
+template <typename T, int S = 1> INLINE vec_t<T> sum_each(const vec_t<T>* x) {
+  using All = std::make_integer_sequence<int, lanes<T>>;
+  if constexpr (S == lanes<T>) {
+    return x[0];
+  } else {
+    vec_t<T> half[lanes<T> / S / 2];
+    for (int i = 0; i < lanes<T> / S / 2; i++) {
+      vec_t<T> a = x[2 * i], b = x[2 * i + 1];
+      half[i] = pick<T, S, 0>(a, b, All()) + pick<T, S, S>(a, b, All());
+    }
+    return sum_each<T, 2 * S>(half);
+  }
+}
