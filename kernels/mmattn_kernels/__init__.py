@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+__version__ = '0.1.0'
+
 HERE = Path(__file__).parent
 
 
@@ -10,16 +12,17 @@ def load() -> str:
     """Load the operators; returns why they cannot be, '' if they are there."""
     import torch
 
-    path = HERE / 'built.json'
-    if not path.exists():
-        return f'{HERE} has not been built'
-    built = json.loads(path.read_text())
-    if built['error']:
-        return f'mmattn-kernels was built without a working compiler or torch: {built["error"]}'
-    if built['torch'] != torch.__version__:
-        return f'mmattn-kernels was built for torch {built["torch"]}, this is {torch.__version__}'
     try:
+        built = json.loads((HERE / 'built.json').read_text())
+        if built['error']:
+            return f'mmattn-kernels was built without them: {built["error"]}'
+        if built['torch'] != torch.__version__:
+            return (
+                f'mmattn-kernels was built for torch {built["torch"]}, this is {torch.__version__}'
+            )
         torch.ops.load_library(next(HERE.glob('_C*')))
-    except (OSError, StopIteration) as error:
-        return f'mmattn-kernels does not load: {error}'
+    except StopIteration:
+        return f'mmattn-kernels is not whole: no compiled library in {HERE}'
+    except Exception as error:  # whatever a file or a loader raises
+        return f'mmattn-kernels does not load: {" ".join(str(error).split())}'
     return ''

@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 from mmattn.engine import interrupt
 from mmattn.engine.distributed import worded
 from mmattn.engine.mistakes import explain_building
+from mmattn.kernels import choice
 from mmattn.utils.errors import UserError
 
 
@@ -25,6 +26,7 @@ def run(command: Callable[[], object]) -> int:
     interrupt.install()
     mmengine.logging.print_log = _print_log
     try:
+        choice.mode()  # a wrong MMATTN_KERNELS shows before anything is built
         command()
         _leave_together()
         return 0

@@ -14,6 +14,8 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
+from mmattn import __version__
+from mmattn.environment import installed
 from mmattn.utils.errors import InvalidValue
 
 VARIABLE = 'MMATTN_KERNELS'
@@ -34,7 +36,22 @@ def _checked(mode: str) -> str:
     return mode
 
 
-_mode = _checked(os.environ.get(VARIABLE) or 'auto')
+# What `using` sets instead of the variable.
+_forced: str | None = None
+
+
+def mode() -> str:
+    """'auto' or 'pure', as ``MMATTN_KERNELS`` or :func:`using` says.
+
+    Raises:
+        ValueError: If ``MMATTN_KERNELS`` is something else.
+    """
+    return _forced or _wanted()
+
+
+@functools.cache
+def _wanted() -> str:
+    return _checked(os.environ.get(VARIABLE) or 'auto')
 
 
 @contextmanager
@@ -44,17 +61,17 @@ def using(mode: str) -> Iterator[None]:
     Raises:
         ValueError: If ``mode`` is neither.
     """
-    global _mode
-    before, _mode = _mode, _checked(mode)
+    global _forced
+    before, _forced = _forced, _checked(mode)
     try:
         yield
     finally:
-        _mode = before
+        _forced = before
 
 
 def implementation(x: Tensor) -> str:
     """What runs on a map like ``x``: 'pure', 'C++' or 'Triton'."""
-    if _mode == PURE:
+    if mode() == PURE:
         return PURE
     device = x.device.type
     if INTERPRETED and device == 'cpu' and x.dtype in TRITON_DTYPES and not why_no_triton():
@@ -71,11 +88,18 @@ def why_no_cpp() -> str:
     """Why the C++ kernels do not run; '' if they do."""
     if not CAN_REGISTER:
         return f'they need torch 2.4 or newer, this is {torch.__version__}'
+    if find_spec('mmattn_kernels') is None:
+        return 'the package mmattn-kernels is not installed'
+    # A build folder on the path has no version.
+    version = installed(['mmattn-kernels']).get('mmattn-kernels', __version__)
+    if version != __version__:
+        return f'mmattn-kernels {version} is not for this mmattn, {__version__}'
     try:
         import mmattn_kernels
-    except ImportError:
-        return 'the package mmattn-kernels is not installed'
-    return mmattn_kernels.load()
+
+        return mmattn_kernels.load()
+    except Exception as error:  # whatever a broken package raises
+        return f'mmattn-kernels does not import: {_one_line(error)}'
 
 
 @functools.cache
@@ -90,9 +114,17 @@ def why_no_triton() -> str:
     if not torch.cuda.is_available():
         return 'torch sees no CUDA device'
     major, minor = torch.cuda.get_device_capability()
-    return (
-        '' if major >= 7 else f'Triton needs compute capability 7.0, this GPU has {major}.{minor}'
-    )
+    if major < 7:
+        return f'Triton needs compute capability 7.0, this GPU has {major}.{minor}'
+    try:
+        import triton  # noqa: F401
+    except Exception as error:
+        return f'triton does not import: {_one_line(error)}'
+    return ''
+
+
+def _one_line(error: Exception) -> str:
+    return ' '.join(f'{type(error).__name__}: {error}'.split())
 
 
 @functools.cache
