@@ -121,7 +121,9 @@ class Primitive:
         grads, needed = grads[: self.outputs], ctx.needs_input_grad
         if torch.is_grad_enabled():
             return self._differentiable_backward(inputs, grads, needed)
-        found = self._run_backward(*grads, *inputs, *saved[len(self.tensors) :])
+        watched = choice.CAN_REGISTER and torch._C._len_torch_dispatch_stack()
+        run = self._backward_operator if watched else self._run_backward
+        found = run(*grads, *inputs, *saved[len(self.tensors) :])
         out = [None] * len(inputs)
         for i, gradient in zip(self.tensors, _all(found), strict=True):
             if needed[i]:
