@@ -103,6 +103,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> gate_backward(
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(mmattn_cpu, m) {
+  m.def("level() -> str", [] { return chosen().second; });
   m.def("means(Tensor x) -> (Tensor, Tensor)");
   m.def(
       "gate(Tensor x, Tensor? rows, Tensor? columns, Tensor? channels, Tensor? planes, "

@@ -6,22 +6,28 @@
 #include <ATen/Parallel.h>
 #include <torch/library.h>
 
+#include <string>
+#include <utility>
+
 #include "levels.h"
 
 using at::Tensor;
 
-inline const Level& level() {
-  static const Level chosen = [] {
+// The best level that this CPU has, and its name.
+inline const std::pair<Level, std::string>& chosen() {
+  static const std::pair<Level, std::string> best = []() -> std::pair<Level, std::string> {
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq"))
-      return avx512_level();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return avx2_level();
+      return {avx512_level(), "AVX-512"};
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+      return {avx2_level(), "AVX2"};
 #endif
-    return baseline_level();
+    return {baseline_level(), "no vector instructions beyond the platform's own"};
   }();
-  return chosen;
+  return best;
 }
+inline const Level& level() { return chosen().first; }
 
 template <typename T> const Kernels<T>& kernels();
 template <> inline const Kernels<float>& kernels() { return level().f32; }
