@@ -3,6 +3,7 @@
 #pragma once
 
 #include "common.h"
+#include "scsa_parameters.h"
 
 template <typename T>
 struct Kernels {
@@ -13,6 +14,16 @@ struct Kernels {
   void (*simam)(const Parallel&, Shape, const T* x, wide_t<T> scale, double lambda, T* y);
   void (*simam_backward)(const Parallel&, Shape, const T* grad, const T* x, wide_t<T> scale,
                          double lambda, T* dx, wide_t<T>* dscale);
+  void (*window_means)(const Parallel&, Shape, int64_t size, const T* x, const wide_t<T>* rows,
+                       const wide_t<T>* columns, wide_t<T>* pooled);
+  void (*window_means_backward)(const Parallel&, Shape, int64_t size, const wide_t<T>* pooled,
+                                const T* x, const wide_t<T>* rows, const wide_t<T>* columns, T* dx,
+                                wide_t<T>* drows, wide_t<T>* dcolumns);
+  void (*scsa)(const Parallel& samples, const Parallel&, Shape, const ScsaParameters<wide_t<T>>&,
+               const T* x, T* y, wide_t<T>* strips, wide_t<T>* kept);
+  void (*scsa_backward)(const Parallel& samples, const Parallel&, Shape,
+                        const ScsaParameters<wide_t<T>>&, const T* grad, const T* x,
+                        const wide_t<T>* strips, const wide_t<T>* kept, T* dx, wide_t<T>* sums);
 };
 
 struct Level {
