@@ -8,11 +8,16 @@ from pathlib import Path
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SHIPPED = ('configs', 'tools', 'model-index.yml')
+# The sources of the kernels, for `python -m mmattn build-kernels`; not what a build left there.
+KERNELS = ('pyproject.toml', 'setup.py', 'src/*', 'mmattn_kernels/*.py')
 
 
 class MimHook(BuildHookInterface):
     def initialize(self, version: str, build_data: dict) -> None:
         """Add the shipped files to a wheel; ``version`` is 'editable' or 'standard'."""
         if version == 'standard':
-            for name in SHIPPED:
-                build_data['force_include'][str(Path(self.root, name))] = f'mmattn/.mim/{name}'
+            root = Path(self.root)
+            kernels = [path for glob in KERNELS for path in (root / 'kernels').glob(glob)]
+            for path in (*(root / name for name in SHIPPED), *kernels):
+                name = path.relative_to(root).as_posix()
+                build_data['force_include'][str(path)] = f'mmattn/.mim/{name}'

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 
 from mmattn import __version__
-from mmattn.doctor import run_doctor
+from mmattn.doctor import build_kernels, run_doctor
 from mmattn.utils.errors import UserError, run
 
 EPILOG = """\
@@ -48,6 +48,11 @@ def build_parser() -> argparse.ArgumentParser:
         '--attention', metavar='NAME', help="only this attention; 'none' for the plain networks"
     )
     rows.add_argument('--commands', action='store_true', help='only the commands, one a line')
+    add(
+        'build-kernels',
+        lambda _: build_kernels(),
+        'compile the attention kernels for CPUs',
+    )
     add('version', lambda _: print(f'mmattn {__version__}'), 'the version of mmattn')
     # Without a help text it is not listed.
     zoo = commands.add_parser('zoo')

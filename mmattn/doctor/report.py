@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from rich.console import Console
 from rich.table import Table
 
+from mmattn.doctor.kernels import kernels_report
 from mmattn.doctor.mismatches import OPENCV, Findings, mismatches
 from mmattn.environment import PART_NAMES, PARTS, installed, stack_problems
 
@@ -27,12 +28,15 @@ OTHERS = ('mmattn', *SHOWN, *OPENCV, 'mmcv-lite', 'ftfy', 'regex')
 def run_doctor() -> int:
     """Print the report; returns 0 for a healthy environment and 1 for one with problems."""
     findings = examine()
-    Console().print(_version_table(findings))
+    kernels, notes, wrong = kernels_report()
+    Console().print(_version_table(findings, kernels))
     # The rest uncut and unwrapped, so that a cure can be copied.
     if 'onedl-mmsegmentation' in findings.versions:
         note = '`mmseg::` in _base_ works on the original stack only'
-        print(f'Note: {note}; name the base files by their paths.')
-    problems = stack_problems() + mismatches(findings)
+        notes.insert(0, f'{note}; name the base files by their paths.')
+    for note in notes:
+        print(f'Note: {note}')
+    problems = stack_problems() + mismatches(findings) + wrong
     for number, problem in enumerate(problems, 1):
         print(f'\n{number}. {problem.what}\n   cure: {problem.cure}')
     print(f'\n{len(problems)} problem(s) found' if problems else 'No problem found')
@@ -102,7 +106,7 @@ def _one_line(error: Exception) -> str:
     return ' '.join(f'{type(error).__name__}: {error}'.split())
 
 
-def _version_table(findings: Findings) -> Table:
+def _version_table(findings: Findings, kernels: dict[str, str]) -> Table:
     table = Table(title='mmattn doctor', title_justify='left')
     table.add_column('package', no_wrap=True)
     table.add_column('found', overflow='fold')
@@ -116,7 +120,9 @@ def _version_table(findings: Findings) -> Table:
         table.add_row(module, ', '.join(found) or 'not installed')
     table.add_row('mmcv operators', _operators(findings))
     table.add_row('CUDA', findings.cuda)
-    table.add_row('gcc', findings.compiler or 'not found (only needed to compile mmcv)')
+    table.add_row('gcc', findings.compiler or 'not found (only needed to compile)')
+    for device, way in kernels.items():
+        table.add_row(f'kernels on {device}', way)
     return table
 
 

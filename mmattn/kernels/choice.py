@@ -87,7 +87,7 @@ def implementation(x: Tensor) -> str:
 def why_no_cpp() -> str:
     """Why the C++ kernels do not run; '' if they do."""
     if not CAN_REGISTER:
-        return f'they need torch 2.4 or newer, this is {torch.__version__}'
+        return f'the kernels need torch 2.4 or newer, this is {torch.__version__}'
     if find_spec('mmattn_kernels') is None:
         return 'the package mmattn-kernels is not installed'
     # A build folder on the path has no version.
@@ -102,11 +102,16 @@ def why_no_cpp() -> str:
         return f'mmattn-kernels does not import: {_one_line(error)}'
 
 
+def vector_level() -> str:
+    """The vector instructions that the C++ kernels use here, such as 'AVX-512'."""
+    return torch.ops.mmattn_cpu.level()
+
+
 @functools.cache
 def why_no_triton() -> str:
     """Why the Triton kernels do not run; '' if they do."""
     if not CAN_REGISTER:
-        return f'they need torch 2.4 or newer, this is {torch.__version__}'
+        return f'the kernels need torch 2.4 or newer, this is {torch.__version__}'
     if find_spec('triton') is None:
         return 'triton is not installed'
     if INTERPRETED:
