@@ -15,7 +15,7 @@ def load() -> str:
     try:
         built = json.loads((HERE / 'built.json').read_text())
         if built['error']:
-            return f'mmattn-kernels was built without them: {built["error"]}'
+            return f'mmattn-kernels was built without its kernels: {built["error"]}'
         if built['torch'] != torch.__version__:
             return (
                 f'mmattn-kernels was built for torch {built["torch"]}, this is {torch.__version__}'

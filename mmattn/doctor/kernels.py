@@ -1,6 +1,7 @@
 """The kernels: which implementation runs where, why not a faster one, and the command that
 compiles the C++ one into this environment."""
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from mmattn.utils.errors import UserError
 
 PACKAGE = Path(__file__).parents[1]
 COMMAND = 'python -m mmattn build-kernels'
+CXX = os.environ.get('CXX') or 'c++'
 
 
 def kernels_report() -> tuple[dict[str, str], list[str], list[Problem]]:
@@ -54,9 +56,7 @@ def _on_both(said: str) -> dict[str, str]:
 
 def _compiler() -> str | None:
     """The path of the compiler that torch takes for extensions."""
-    from torch.utils.cpp_extension import get_cxx_compiler
-
-    return shutil.which(shlex.split(get_cxx_compiler())[0])
+    return shutil.which(shlex.split(CXX)[0])
 
 
 def sources() -> Path:
@@ -123,11 +123,8 @@ def _check_what_it_needs() -> str:
         here = f'setuptools {setuptools} without wheel' if setuptools != '0' else 'no setuptools'
         raise UserError(f"{here} here; needed is: pip install 'setuptools>=70.1,<81'")
     if not _compiler():
-        from torch.utils.cpp_extension import get_cxx_compiler
-
         raise UserError(
-            f'no C++ compiler was found (looked for {get_cxx_compiler()}): install g++, such as by '
-            f'apt install g++, or name yours in CXX.'
+            f'no C++ compiler was found (looked for {CXX}): install g++, or name yours in CXX.'
         )
     return found['torch']
 
