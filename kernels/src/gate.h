@@ -45,39 +45,61 @@ void gate_nchw(const Parallel& parallel, Shape s, const Gates<T>& g, const T* x,
 
 // (C, size) of one sample -> (size, C), times `factors` (C) if there are any; or all 1.
 template <typename T>
-void channels_last_gates(const T* gate, const T* factors, int64_t c, int64_t stride, int64_t size,
-                         wide_t<T>* to) {
+void channels_last_gates(const T* gate, const T* factors, int64_t c, int64_t size, wide_t<T>* to) {
   for (int64_t k = 0; k < size; k++)
     for (int64_t i = 0; i < c; i++) {
-      wide_t<T> value = gate ? load(gate[i * stride + k]) : wide_t<T>(1);
+      wide_t<T> value = gate ? load(gate[i * size + k]) : wide_t<T>(1);
       to[k * c + i] = factors ? value * load(factors[i]) : value;
     }
 }
+
+// What is constant along a row (the channels' gates with it), and along a column, with the
+// channels last.
+template <typename T, bool COLUMNS>
+class ChannelsLastGates {
+  using A = wide_t<T>;
+
+ public:
+  ChannelsLastGates(const Parallel& parallel, Shape s, const Gates<T>& g)
+      : s_(s), heights_(g.rows ? s.h : 1), rows_(s.n * heights_ * s.c),
+        columns_(COLUMNS ? s.n * s.w * s.c : 0) {
+    parallel(s.n, [&](int64_t begin, int64_t end) {
+      for (int64_t n = begin; n < end; n++) {
+        const T* rows = g.rows ? g.rows + n * s.c * s.h : nullptr;
+        const T* channels = g.channels ? g.channels + n * s.c : nullptr;
+        channels_last_gates<T>(rows, channels, s.c, heights_, rows_.at(n * heights_ * s.c));
+        if (COLUMNS)
+          channels_last_gates<T>(g.columns + n * s.c * s.w, nullptr, s.c, s.w,
+                                 columns_.at(n * s.w * s.c));
+      }
+    });
+  }
+  const A* row(int64_t n, int64_t h) const {
+    return rows_.at((n * heights_ + (heights_ > 1 ? h : 0)) * s_.c);
+  }
+  const A* column(int64_t n, int64_t w) const {
+    return COLUMNS ? columns_.at((n * s_.w + w) * s_.c) : nullptr;
+  }
+
+ private:
+  Shape s_;
+  int64_t heights_;
+  Buffer<A> rows_, columns_;
+};
 
 template <typename T, bool COLUMNS>
 void gate_nhwc(const Parallel& parallel, Shape s, const Gates<T>& g, const T* x, T* y) {
   using A = wide_t<T>;
   using V = vec_t<T>;
   const A scale = g.scale ? *g.scale : A(1), rest = 1 - scale;
-  const int64_t heights = g.rows ? s.h : 1, group = s.c / g.groups;
-  // What is constant along a row, and along a column, of each sample.
-  Buffer<A> down(s.n * heights * s.c), along(COLUMNS ? s.n * s.w * s.c : 0);
-  parallel(s.n, [&](int64_t begin, int64_t end) {
-    for (int64_t n = begin; n < end; n++) {
-      const T* rows = g.rows ? g.rows + n * s.c * s.h : nullptr;
-      const T* channels = g.channels ? g.channels + n * s.c : nullptr;
-      channels_last_gates<T>(rows, channels, s.c, s.h, heights, down.at(n * heights * s.c));
-      if (COLUMNS)
-        channels_last_gates<T>(g.columns + n * s.c * s.w, nullptr, s.c, s.w, s.w,
-                               along.at(n * s.w * s.c));
-    }
-  });
+  const int64_t group = s.c / g.groups;
+  const ChannelsLastGates<T, COLUMNS> wide(parallel, s, g);
   parallel(s.n * s.h, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) {
       const int64_t n = i / s.h, h = i % s.h;
-      const A* row = down.at((n * heights + (g.rows ? h : 0)) * s.c);
+      const A* row = wide.row(n, h);
       for (int64_t w = 0; w < s.w; w++) {
-        const A* column = COLUMNS ? along.at((n * s.w + w) * s.c) : nullptr;
+        const A* column = wide.column(n, w);
         for (int64_t p = 0; p < g.groups; p++) {
           A plane = g.planes ? load(g.planes[(n * g.groups + p) * s.plane() + h * s.w + w]) : A(1);
           const int64_t offset = p * group;

@@ -18,12 +18,12 @@ void sum_planes(const Parallel& parallel, Shape s, int64_t planes, int64_t parts
   });
 }
 
-template <typename T, bool COLUMNS, bool PLANES>
+// NARROW: a row is no longer than a vector, so that the sums of the columns stay in a register.
+template <typename T, bool COLUMNS, bool PLANES, bool NARROW>
 void gate_backward_nchw(const Parallel& parallel, Shape s, const Gates<T>& g, const T* grad,
                         const T* x, const GateGrads<T>& d) {
   using A = wide_t<T>;
   using V = vec_t<T>;
-  constexpr int L = lanes<T>;
   const A scale = g.scale ? *g.scale : A(1), rest = 1 - scale;
   const int64_t stride = padded<T>(s.w);
   // A unit of work: a channel, or where they share a plane part of its channels.
@@ -40,9 +40,9 @@ void gate_backward_nchw(const Parallel& parallel, Shape s, const Gates<T>& g, co
            i < first + part_start(group, parts, unit % parts + 1); i++) {
         const T* plane = PLANES ? plane_of(s, g, i) : nullptr;
         const A channel = g.channels ? load(g.channels[i]) : A(1);
-        V total = {}, change = {};
-        if (COLUMNS) std::fill(down.at(0), down.at(stride), A(0));
-        V along[L];
+        V total = {}, change = {}, narrow = {};
+        if (COLUMNS && !NARROW) std::fill(down.at(0), down.at(stride), A(0));
+        RowSums<T> along;
         for (int64_t h = 0; h < s.h; h++) {
           const A row = g.rows ? load(g.rows[i * s.h + h]) : A(1);
           const int64_t offset = (i * s.h + h) * s.w;
@@ -62,33 +62,25 @@ void gate_backward_nchw(const Parallel& parallel, Shape s, const Gates<T>& g, co
             if (PLANES) *(V*)(sums + h * stride + w) += product * f.part_b;
             product *= f.part_a;
             if (COLUMNS) {
-              *(V*)down.at(w) += product * row;
+              (NARROW ? narrow : *(V*)down.at(w)) += product * row;
               product *= column;
             }
             sum += product;
           });
-          if (!g.rows) {
+          if (g.rows)
+            along.add(h, s.h, sum, [&](int64_t start, V sums, auto count) INLINE_BODY {
+              total += sums * load_lanes(g.rows + i * s.h + start, count);
+              store_lanes(d.rows + i * s.h + start, sums * (scale * channel), count);
+            });
+          else
             total += sum;
-            continue;
-          }
-          along[h % L] = sum;
-          if (h % L < L - 1 && h < s.h - 1) continue;
-          for (int64_t k = h % L + 1; k < L; k++) along[k] = V{};
-          const int64_t start = h / L * L;
-          V sum_rows = sum_each<T>(along);
-          if (h % L == L - 1) {
-            total += sum_rows * load_lanes(g.rows + i * s.h + start, All());
-            store_lanes(d.rows + i * s.h + start, sum_rows * (scale * channel), All());
-          } else {
-            total += sum_rows * load_lanes(g.rows + i * s.h + start, int(s.h - start));
-            store_lanes(d.rows + i * s.h + start, sum_rows * (scale * channel), int(s.h - start));
-          }
         }
         if (d.channels) d.channels[i] = store<T>(scale * sum_lanes(total));
         if (d.scale) d.scale[i] = sum_lanes(change);
         if (COLUMNS)
           each_lanes<T>(s.w, [&](int64_t w, auto count) INLINE_BODY {
-            store_lanes(d.columns + i * s.w + w, *(V*)down.at(w) * (scale * channel), count);
+            V sum = NARROW ? narrow : *(V*)down.at(w);
+            store_lanes(d.columns + i * s.w + w, sum * (scale * channel), count);
           });
       }
     }
@@ -96,7 +88,7 @@ void gate_backward_nchw(const Parallel& parallel, Shape s, const Gates<T>& g, co
   if (PLANES) sum_planes<T>(parallel, s, blocks, parts, stride, scale, partial.at(0), d.planes);
 }
 
-// Sums (size, C) of part of a sample's channels -> (C, size), times scale and the channels' gates.
+// (size, C) -> (C, size), times scale and the channels' gates.
 template <typename T>
 void store_transposed(const wide_t<T>* sums, const T* channels, wide_t<T> scale, int64_t c,
                       int64_t size, T* to) {
@@ -112,81 +104,85 @@ void gate_backward_nhwc(const Parallel& parallel, Shape s, const Gates<T>& g, co
   using A = wide_t<T>;
   using V = vec_t<T>;
   const A scale = g.scale ? *g.scale : A(1), rest = 1 - scale;
-  // A unit of work: some groups of channels of a sample, or part of its only group.
-  const int64_t parts = g.groups == 1 ? parts_of(s.n, s.c / 32) : parts_of(s.n, g.groups);
-  const int64_t step = g.groups == 1 ? 1 : s.c / g.groups, steps = s.c / step;
-  Buffer<A> partial(d.planes ? s.n * std::max(parts, g.groups) * s.plane() : 0);
+  const int64_t group = s.c / g.groups, column_size = COLUMNS ? s.w * s.c : 0;
+  const ChannelsLastGates<T, COLUMNS> wide(parallel, s, g);
+  // A unit of work: some rows of a sample, of which it has sums of its own: of each row, each
+  // column, each channel, and of the changes that scale makes.
+  const int64_t parts = parts_of(s.n, s.h / 4), most = g.rows ? s.h : 0;
+  Buffer<A> row_sums(s.n * most * s.c), column_sums(s.n * parts * column_size),
+      channel_sums(s.n * parts * s.c), changes(s.n * parts * s.c);
   parallel(s.n * parts, [&](int64_t begin, int64_t end) {
-    const int64_t most = (steps + parts - 1) / parts * step;
-    Buffer<A> row_gates(s.h * most), column_gates(s.w * most), row_sums(s.h * most),
-        column_sums(s.w * most), channel_sums(padded<T>(most)), changes(padded<T>(most));
     for (int64_t unit = begin; unit < end; unit++) {
       const int64_t n = unit / parts, part = unit % parts;
-      const int64_t from = part_start(steps, parts, part) * step;
-      const int64_t c = part_start(steps, parts, part + 1) * step - from;
-      const int64_t width = g.groups == 1 ? c : step, first = n * s.c + from;
-      const T* channels = g.channels ? g.channels + first : nullptr;
-      channels_last_gates<T>(g.rows ? g.rows + first * s.h : nullptr, nullptr, c, s.h,
-                             g.rows ? s.h : 1, row_gates.at(0));
-      if (COLUMNS)
-        channels_last_gates<T>(g.columns + first * s.w, nullptr, c, s.w, s.w, column_gates.at(0));
-      if (COLUMNS) std::fill(column_sums.at(0), column_sums.at(s.w * c), A(0));
-      std::fill(row_sums.at(0), row_sums.at((g.rows ? s.h : 1) * c), A(0));
-      std::fill(changes.at(0), changes.at(c), A(0));
-      for (int64_t h = 0; h < s.h; h++) {
-        const A* row = row_gates.at(g.rows ? h * c : 0);
-        A* sums = row_sums.at(g.rows ? h * c : 0);
+      A *columns = column_sums.at(unit * column_size), *channels = channel_sums.at(unit * s.c),
+        *change = changes.at(unit * s.c);
+      std::fill(columns, columns + column_size, A(0));
+      std::fill(channels, channels + s.c, A(0));
+      std::fill(change, change + s.c, A(0));
+      for (int64_t h = part_start(s.h, parts, part); h < part_start(s.h, parts, part + 1); h++) {
+        const A* row = wide.row(n, h);
+        A* sums = g.rows ? row_sums.at((n * s.h + h) * s.c) : channels;
+        if (g.rows) std::fill(sums, sums + s.c, A(0));
         for (int64_t w = 0; w < s.w; w++) {
-          const int64_t place = h * s.w + w;
-          for (int64_t k = 0; k < c; k += width) {
-            const int64_t p = g.groups == 1 ? 0 : (from + k) / step;
-            const A plane =
-                g.planes ? load(g.planes[(n * g.groups + p) * s.plane() + place]) : A(1);
-            const int64_t offset = (n * s.plane() + place) * s.c + from + k;
+          const A* column = wide.column(n, w);
+          A* column_to = columns + w * s.c;
+          for (int64_t p = 0; p < g.groups; p++) {
+            const int64_t place = (n * g.groups + p) * s.plane() + h * s.w + w, first = p * group;
+            const int64_t offset = ((n * s.h + h) * s.w + w) * s.c + first;
+            const A plane = g.planes ? load(g.planes[place]) : A(1);
             V to_plane = {};
-            each_lanes<T>(width, [&](int64_t j, auto count) INLINE_BODY {
-              V out = load_lanes(grad + offset + j, count), in = load_lanes(x + offset + j, count);
-              V product = out * in, row_gate = load_lanes(row + k + j, count), a = row_gate;
-              V column = {};
-              if (channels) a *= load_lanes(channels + k + j, count);
+            each_lanes<T>(group, [&](int64_t c, auto count) INLINE_BODY {
+              V out = load_lanes(grad + offset + c, count), in = load_lanes(x + offset + c, count);
+              V product = out * in, gate = load_lanes(row + first + c, count), a = gate;
+              V other = {};
               if (COLUMNS) {
-                column = load_lanes(column_gates.at(w * c + k + j), count);
-                a *= column;
+                other = load_lanes(column + first + c, count);
+                a *= other;
               }
               Factor<V> f = joined(g.join, a, V{} + plane, in);
-              store_lanes(d.x + offset + j, out * (rest + scale * f.whole), count);
+              store_lanes(d.x + offset + c, out * (rest + scale * f.whole), count);
+              if (d.scale) add_lanes(change + first + c, product * (f.whole - 1), count);
               to_plane += product * f.part_b;
-              if (d.scale)
-                add_lanes(changes.at(k + j), product * (f.whole - 1), count);
               product *= f.part_a;
               if (COLUMNS) {
-                add_lanes(column_sums.at(w * c + k + j), product * row_gate, count);
-                product *= column;
+                add_lanes(column_to + first + c, product * gate, count);
+                product *= other;
               }
-              add_lanes(sums + k + j, product, count);
+              add_lanes(sums + first + c, product, count);
             });
-            if (d.planes) {
-              const int64_t which = g.groups == 1 ? unit : n * g.groups + p;
-              *partial.at(which * s.plane() + place) = sum_lanes(to_plane);
-            }
+            if (d.planes) d.planes[place] = store<T>(scale * sum_lanes(to_plane));
           }
         }
+        // The gates of the rows hold those of the channels.
+        if (g.rows && d.channels)
+          for (int64_t c = 0; c < s.c; c++)
+            channels[c] += sums[c] * load(g.rows[(n * s.c + c) * s.h + h]);
       }
-      for (int64_t j = 0; d.channels && j < c; j++) {
-        A sum = g.rows ? A(0) : *row_sums.at(j);
-        for (int64_t h = 0; g.rows && h < s.h; h++)
-          sum += *row_sums.at(h * c + j) * *row_gates.at(h * c + j);
-        d.channels[first + j] = store<T>(scale * sum);
-      }
-      if (d.scale) std::copy(changes.at(0), changes.at(c), d.scale + first);
-      if (d.rows) store_transposed<T>(row_sums.at(0), channels, scale, c, s.h, d.rows + first * s.h);
-      if (COLUMNS)
-        store_transposed<T>(column_sums.at(0), channels, scale, c, s.w, d.columns + first * s.w);
     }
   });
-  if (d.planes)
-    sum_planes<T>(parallel, s, s.n * g.groups, g.groups == 1 ? parts : 1, s.w, scale,
-                  partial.at(0), d.planes);
+  parallel(s.n, [&](int64_t begin, int64_t end) {
+    for (int64_t n = begin; n < end; n++) {
+      const T* channels = g.channels ? g.channels + n * s.c : nullptr;
+      auto join_parts = [&](const Buffer<A>& sums, int64_t size) {
+        A* all = sums.at(n * parts * size);
+        for (int64_t k = 1; k < parts; k++)
+          for (int64_t i = 0; i < size; i++) all[i] += all[k * size + i];
+        return all;
+      };
+      const A* sums = join_parts(channel_sums, s.c);
+      // Without rows, wide.row is the channels' gate, and no factor of these sums.
+      for (int64_t c = 0; d.channels && c < s.c; c++)
+        d.channels[n * s.c + c] = store<T>(scale * sums[c]);
+      if (d.scale) std::copy_n(join_parts(changes, s.c), s.c, d.scale + n * s.c);
+      if (d.rows)
+        store_transposed<T>(row_sums.at(n * s.h * s.c), channels, scale, s.c, s.h,
+                            d.rows + n * s.c * s.h);
+      // These sums have their factors from the channels already, in the rows' gates.
+      if (COLUMNS)
+        store_transposed<T>(join_parts(column_sums, column_size), nullptr, scale, s.c, s.w,
+                            d.columns + n * s.c * s.w);
+    }
+  });
 }
 
 template <typename T>
@@ -196,9 +192,14 @@ void gate_backward(const Parallel& parallel, Shape s, const Gates<T>& g, const T
     return (g.columns ? gate_backward_nhwc<T, true> : gate_backward_nhwc<T, false>)(parallel, s, g,
                                                                                    grad, x, d);
   if (!g.rows && !g.columns) s = s.flat();
-  auto run = g.planes
-                 ? (g.columns ? gate_backward_nchw<T, true, true> : gate_backward_nchw<T, false, true>)
-                 : (g.columns ? gate_backward_nchw<T, true, false>
-                              : gate_backward_nchw<T, false, false>);
+  const bool narrow = s.w <= lanes<T>;
+  auto run = gate_backward_nchw<T, false, false, false>;
+  if (g.planes && g.columns)
+    run = narrow ? gate_backward_nchw<T, true, true, true> : gate_backward_nchw<T, true, true, false>;
+  else if (g.planes)
+    run = gate_backward_nchw<T, false, true, false>;
+  else if (g.columns)
+    run = narrow ? gate_backward_nchw<T, true, false, true>
+                 : gate_backward_nchw<T, true, false, false>;
   run(parallel, s, g, grad, x, d);
 }

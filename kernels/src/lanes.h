@@ -127,3 +127,22 @@ template <typename T, int S = 1> INLINE vec_t<T> sum_each(const vec_t<T>* x) {
     return sum_each<T, 2 * S>(half);
   }
 }
+
+// Sums of rows, a vector of them at a time: add(h, what row h sums to in all lanes together),
+// h in order; body(first row, their sums, how many) when there are enough or no more.
+template <typename T> class RowSums {
+ public:
+  template <typename Body> INLINE void add(int64_t h, int64_t height, vec_t<T> x, const Body& body) {
+    constexpr int L = lanes<T>;
+    rows_[h % L] = x;
+    if (h % L == L - 1) {
+      body(h - (L - 1), sum_each<T>(rows_), All());
+    } else if (h == height - 1) {
+      for (int k = h % L + 1; k < L; k++) rows_[k] = vec_t<T>{};
+      body(h / L * L, sum_each<T>(rows_), int(h % L + 1));
+    }
+  }
+
+ private:
+  vec_t<T> rows_[lanes<T>];
+};

@@ -1,54 +1,69 @@
 // Means of rows and columns. Included once for each level of vector instructions.
 
-template <typename T>
-void means(const Parallel& parallel, Shape s, const T* x, T* rows, T* columns) {
+// NARROW: a row is no longer than a vector, so that the sums of the columns stay in a register.
+template <typename T, bool NARROW>
+void means_nchw(const Parallel& parallel, Shape s, const T* x, T* rows, T* columns) {
   using A = wide_t<T>;
-  if (s.channels_last) {
-    parallel(s.n, [&](int64_t begin, int64_t end) {
-      std::vector<A> down(s.w * s.c), along(s.c);
-      for (int64_t n = begin; n < end; n++) {
-        std::fill(down.begin(), down.end(), A(0));
-        for (int64_t h = 0; h < s.h; h++) {
-          std::fill(along.begin(), along.end(), A(0));
-          const T* row = x + (n * s.h + h) * s.w * s.c;
-          for (int64_t w = 0; w < s.w; w++) {
-            A* to = down.data() + w * s.c;
-            A* sum = along.data();
-            const T* from = row + w * s.c;
-#pragma omp simd
-            for (int64_t c = 0; c < s.c; c++) {
-              A value = load(from[c]);
-              to[c] += value;
-              sum[c] += value;
-            }
-          }
-          for (int64_t c = 0; c < s.c; c++)
-            rows[(n * s.c + c) * s.h + h] = store<T>(along[c] / s.w);
-        }
-        for (int64_t w = 0; w < s.w; w++)
-          for (int64_t c = 0; c < s.c; c++)
-            columns[(n * s.c + c) * s.w + w] = store<T>(down[w * s.c + c] / s.h);
-      }
-    });
-    return;
-  }
+  using V = vec_t<T>;
+  const A of_row = A(1) / s.w, of_column = A(1) / s.h;
   parallel(s.n * s.c, [&](int64_t begin, int64_t end) {
-    std::vector<A> down(s.w);
+    Buffer<A> down(padded<T>(s.w));
     for (int64_t i = begin; i < end; i++) {
-      std::fill(down.begin(), down.end(), A(0));
-      A* to = down.data();
+      V narrow = {};
+      RowSums<T> along;
+      if (!NARROW) std::fill(down.at(0), down.at(padded<T>(s.w)), A(0));
       for (int64_t h = 0; h < s.h; h++) {
-        const T* from = x + i * s.plane() + h * s.w;
-        A sum = 0;
-#pragma omp simd reduction(+ : sum)
-        for (int64_t w = 0; w < s.w; w++) {
-          A value = load(from[w]);
+        V sum = {};
+        each_lanes<T>(s.w, [&](int64_t w, auto count) INLINE_BODY {
+          V value = load_lanes(x + (i * s.h + h) * s.w + w, count);
           sum += value;
-          to[w] += value;
-        }
-        rows[i * s.h + h] = store<T>(sum / s.w);
+          (NARROW ? narrow : *(V*)down.at(w)) += value;
+        });
+        along.add(h, s.h, sum, [&](int64_t start, V sums, auto count) INLINE_BODY {
+          store_lanes(rows + i * s.h + start, sums * of_row, count);
+        });
       }
-      for (int64_t w = 0; w < s.w; w++) columns[i * s.w + w] = store<T>(down[w] / s.h);
+      each_lanes<T>(s.w, [&](int64_t w, auto count) INLINE_BODY {
+        store_lanes(columns + i * s.w + w, (NARROW ? narrow : *(V*)down.at(w)) * of_column, count);
+      });
     }
   });
+}
+
+template <typename T>
+void means_nhwc(const Parallel& parallel, Shape s, const T* x, T* rows, T* columns) {
+  using A = wide_t<T>;
+  // A unit of work: some channels of a sample.
+  const int64_t parts = parts_of(s.n, s.c / 64);
+  parallel(s.n * parts, [&](int64_t begin, int64_t end) {
+    const int64_t most = s.c / parts + 1;
+    Buffer<A> along(s.h * most), down(s.w * most);
+    for (int64_t unit = begin; unit < end; unit++) {
+      const int64_t n = unit / parts, first = part_start(s.c, parts, unit % parts);
+      const int64_t c = part_start(s.c, parts, unit % parts + 1) - first;
+      std::fill(along.at(0), along.at(s.h * c), A(0));
+      std::fill(down.at(0), down.at(s.w * c), A(0));
+      for (int64_t h = 0; h < s.h; h++)
+        for (int64_t w = 0; w < s.w; w++) {
+          const T* from = x + ((n * s.h + h) * s.w + w) * s.c + first;
+          each_lanes<T>(c, [&](int64_t k, auto count) INLINE_BODY {
+            vec_t<T> value = load_lanes(from + k, count);
+            add_lanes(along.at(h * c + k), value, count);
+            add_lanes(down.at(w * c + k), value, count);
+          });
+        }
+      for (int64_t k = 0; k < c; k++) {
+        const int64_t i = n * s.c + first + k;
+        for (int64_t h = 0; h < s.h; h++) rows[i * s.h + h] = store<T>(*along.at(h * c + k) / s.w);
+        for (int64_t w = 0; w < s.w; w++)
+          columns[i * s.w + w] = store<T>(*down.at(w * c + k) / s.h);
+      }
+    }
+  });
+}
+
+template <typename T>
+void means(const Parallel& parallel, Shape s, const T* x, T* rows, T* columns) {
+  auto nchw = s.w <= lanes<T> ? means_nchw<T, true> : means_nchw<T, false>;
+  (s.channels_last ? means_nhwc<T> : nchw)(parallel, s, x, rows, columns);
 }
