@@ -14,20 +14,20 @@ from dataclasses import dataclass
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
-from mmengine.structures import PixelData
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmattn import kernels
+from mmattn.analysis.batches import GENERATED
 from mmattn.analysis.complexity import input_size
-from mmattn.analysis.throughput import Timing, alternate, peak_memory, saved_bytes
+from mmattn.analysis.throughput import Timing, alternate, machine, peak_memory, saved_bytes
 from mmattn.attention.names import find_attention
 from mmattn.engine.machine import adapt_to_machine
+from mmattn.engine.mistakes import accepted_arguments
 from mmattn.utils.errors import UserError
 from mmattn.utils.walk import iter_dicts, type_name
 
 STEPS = ('inference', 'training')
 PLAIN = 'plain'
-OBJECTS = 8  # of each image, for detectors
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,43 @@ class Setting:
     amp: bool = False  # float16 on a GPU, bfloat16 on a CPU
     compile: bool = False  # the backbone
     channels_last: bool = False
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of the maps."""
+        if not self.amp:
+            return torch.float32
+        return torch.bfloat16 if self.device == 'cpu' else torch.float16
+
+    def describe(self) -> list[str]:
+        """What a table made with it has to say."""
+        way = kernels.implementation(torch.empty(0, dtype=self.dtype, device=self.device))
+        words = [f'batch {self.batch_size}', str(self.dtype).removeprefix('torch.')]
+        words += ['channels_last' if self.channels_last else 'NCHW']
+        words += ['compiled backbone'] * self.compile
+        where = machine(self.device)
+        words += [f'kernels: {way}', f'{where["device"]}, {where["threads"]} threads']
+        return [', '.join([*words, f'torch {where["torch"]}.'])]
+
+
+def usable_device(name: str | None) -> str:
+    """A device's name, checked; without one a GPU if there is one.
+
+    Raises:
+        UserError: If torch knows no such device, or it is not here.
+    """
+    if name is None:
+        return 'cuda' if torch.cuda.is_available() else 'cpu'
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f'--device {name!r}: {reason}; valid here: {_devices()}') from error
+    return name
+
+
+def _devices() -> str:
+    return ', '.join(['cpu', *(f'cuda:{i}' for i in range(torch.cuda.device_count()))])
 
 
 class Network:
@@ -74,6 +111,11 @@ class Network:
         self.images = images.to(setting.device, memory_format=layout)
         self.samples = [sample.to(setting.device) for sample in samples]
 
+        if setting.amp and self.images.device.type == 'cpu' and hasattr(self.model, 'roi_head'):
+            raise UserError(
+                "--amp: mmcv's RoIAlign has no bfloat16 on a CPU; leave --amp out, or use a GPU."
+            )
+
     def inference(self) -> object:
         """One forward pass in evaluation mode."""
         if self.model.training:
@@ -96,9 +138,7 @@ class Network:
         self.model.zero_grad(set_to_none=True)
 
     def _autocast(self) -> torch.autocast:
-        kind = torch.device(self.setting.device).type
-        dtype = torch.bfloat16 if kind == 'cpu' else torch.float16
-        return torch.autocast(kind, dtype, enabled=self.setting.amp)
+        return torch.autocast(self.images.device.type, self.setting.dtype, self.setting.amp)
 
 
 @dataclass(frozen=True)
@@ -141,7 +181,7 @@ def compare(
                 network = networks[name]
                 parameters = network.model.parameters()
                 saved[name, way] = saved_bytes(_with(way, network.loss), parameters)
-        timings = alternate(calls, rounds, warm_up=1, limit=limit)
+        timings = alternate(calls, rounds, warm_up=0, limit=limit)
         for run, timing in timings.items():
             batch = len(networks[run[0]].images)
             images = Timing.of(batch / seconds for seconds in timing.samples)
@@ -168,27 +208,33 @@ def variants(cfg: Config, names: Sequence[str] = ()) -> dict[str, Config]:
         UserError: If the backbone takes no attention, or there is none to compare.
     """
     backbone = cfg.model.get('backbone') or {}
-    own = backbone.get('attention')
-    kind = type_name(backbone) or 'no backbone'
-    if names and 'attention' not in backbone:
+    own, takes = backbone.get('attention'), 'attention' in _arguments(backbone, cfg)
+    kind = type_name(backbone) or 'none'
+    if names and not takes:
         raise UserError(
-            f"--attention: the config's backbone, {kind}, has no key 'attention'. mmattn's take it "
-            f'(model.backbone.type=mmattn.ResNet), and around any other network there is '
-            f'mmattn.AnyBackbone: --cfg-options model.backbone.attention=None adds the key.'
+            f"--attention: the config's backbone, {kind}, takes none; valid: mmattn's "
+            '(--cfg-options model.backbone.type=mmattn.ResNet), or mmattn.AnyBackbone around it.'
         )
     if names and isinstance(own, (list, tuple)):
         raise UserError(
             f'--attention: the config has a list of {len(own)} attentions; leave the option out to '
             'measure them, or change them with --cfg-options.'
         )
-    found = {PLAIN: _with_attention(cfg, None)} if 'attention' in backbone else {}
+    found = {PLAIN: _with_attention(cfg, None)} if takes else {}
     for name in names:
         cls = find_attention(name)
-        found[cls.__name__] = _with_attention(cfg, {**(own or {}), 'type': f'mmattn.{name}'})
+        found[cls.__name__] = _with_attention(cfg, {**(own or {}), 'type': name})
     if not names and own is not None or not found:
         listed = own if isinstance(own, (list, tuple)) else [own or {}]
         found[' + '.join(map(type_name, listed)) or kind] = cfg
     return found
+
+
+def _arguments(backbone: dict, cfg: Config) -> set[str]:
+    kind = backbone.get('type')
+    if isinstance(kind, str):
+        kind = MODELS.get(kind if '.' in kind else f'{cfg.get("default_scope")}.{kind}')
+    return accepted_arguments(kind) if kind else set()
 
 
 def _with_attention(cfg: Config, attention: dict | None) -> Config:
@@ -205,42 +251,3 @@ def _without_pretrained(cfg: Config) -> None:
             node['init_cfg'] = None
         if isinstance(node.get('pretrained'), str):
             node['pretrained'] = None
-
-
-def _classified(model: nn.Module, batch_size: int, size: tuple[int, int]) -> tuple[Tensor, list]:
-    from mmpretrain.structures import DataSample
-
-    samples = [DataSample().set_gt_label(0) for _ in range(batch_size)]
-    return torch.randn(batch_size, 3, *size), samples
-
-
-def _detected(model: nn.Module, batch_size: int, size: tuple[int, int]) -> tuple[Tensor, list]:
-    from mmdet.testing import demo_mm_inputs
-
-    data = demo_mm_inputs(
-        batch_size,
-        (3, *size),
-        num_items=[OBJECTS] * batch_size,
-        num_classes=2,
-        with_mask=getattr(model, 'with_mask', False),
-    )
-    data = model.data_preprocessor(data, training=True)
-    for sample in data['data_samples']:
-        sample.gt_instances.labels.zero_()  # a class that every detector has
-    return data['inputs'], data['data_samples']
-
-
-def _segmented(model: nn.Module, batch_size: int, size: tuple[int, int]) -> tuple[Tensor, list]:
-    from mmseg.structures import SegDataSample
-
-    samples = []
-    for _ in range(batch_size):
-        sample = SegDataSample(metainfo=dict(img_shape=size, ori_shape=size, pad_shape=size))
-        labels = torch.randint(2, (1, *size))
-        sample.gt_sem_seg = PixelData(data=labels)
-        samples.append(sample)
-    return torch.randn(batch_size, 3, *size), samples
-
-
-# A batch of the toolbox's images and annotations.
-GENERATED = {'mmpretrain': _classified, 'mmdet': _detected, 'mmseg': _segmented}

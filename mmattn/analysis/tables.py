@@ -1,4 +1,4 @@
-"""Measured parameters and multiply-adds beside the papers' figures."""
+"""Tables of what is measured: parameters and multiply-adds beside the papers' figures, speed."""
 
 import csv
 import io
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from rich.console import Console
 
 from mmattn.analysis.complexity import Complexity, measure
+from mmattn.analysis.networks import Result
 from mmattn.engine.prepare import prepare
 from mmattn.experiments import Experiment, find_experiments, load_tables
 from mmattn.experiments.listing import table_of_figures
@@ -14,6 +15,13 @@ from mmattn.experiments.listing import table_of_figures
 UNITS = {'M': 1e6, 'G': 1e9}
 # Columns of what mmengine's counter leaves out.
 LEFT_OUT = ('attention products', 'elementwise operations')
+NOTE_LEFT_OUT = f'mmengine leaves out: {", ".join(LEFT_OUT)}; they are not in multiply-adds.'
+MIB = 2**20
+NOTES_SPEED = [
+    'relative: throughput to that of the first network, round by round; medians and quartiles.',
+    'MiB: what a step allocates at most beyond parameters and batch; saved MiB: what of it the '
+    'forward pass keeps for the backward pass.',
+]
 
 
 def measure_table(
@@ -49,7 +57,8 @@ def render(rows: list[tuple[Experiment, Complexity]], form: str) -> str:
             beside = ('-', '-') if paper is None else (f'{paper:g}', f'{ours - paper:+.3f}')
             lines[-1] += [f'{ours:.3f}', *beside]
         lines[-1] += [f'{number / UNITS[units["flops"]]:.3f}' for number in measured.left_out]
-    return _format(header, lines, [table.get('note'), *(row.note for row, _ in rows)], form)
+    notes = [table.get('note'), *(row.note for row, _ in rows), NOTE_LEFT_OUT]
+    return _format(header, lines, notes, form)
 
 
 def render_parts(measured: Complexity, form: str) -> str:
@@ -66,18 +75,40 @@ def render_parts(measured: Complexity, form: str) -> str:
     if measured.auxiliary_params:
         number = f'{measured.auxiliary_params:,}'
         notes.append(f'the auxiliary head, which only trains, has {number} more.')
-    return _format(header, lines, notes, form)
+    return _format(header, lines, [*notes, NOTE_LEFT_OUT], form)
 
 
-def _format(header: list[str], lines: list[list[str]], notes: list[str], form: str) -> str:
+def render_speed(results: Iterable[Result], notes: list[str], form: str) -> str:
+    """Networks beside the plain one, as 'text', 'csv' or 'markdown'."""
+    header = [
+        'network',
+        'step',
+        'images/s',
+        'quartiles',
+        'relative',
+        'quartiles',
+        'MiB',
+        'saved MiB',
+    ]
+    lines = []
+    for one in results:
+        figures = (f'{one.images.median:.4g}', f'{one.images.low:.4g}-{one.images.high:.4g}')
+        ratio = (f'{one.ratio.median:.2f}', f'{one.ratio.low:.2f}-{one.ratio.high:.2f}')
+        memory = [f'{one.peak / MIB:.1f}', '-' if one.saved is None else f'{one.saved / MIB:.1f}']
+        lines.append([one.name, one.step, *figures, *ratio, *memory])
+    return _format(header, lines, [*notes, *NOTES_SPEED], form, left=2)
+
+
+def _format(
+    header: list[str], lines: list[list[str]], notes: list[str], form: str, left: int = 1
+) -> str:
     if form == 'csv':
         buffer = io.StringIO()
         csv.writer(buffer, lineterminator='\n').writerows([header, *lines])
         return buffer.getvalue()
     notes = [f'- {note}' for note in dict.fromkeys(notes) if note]
-    notes.append(f'- mmengine leaves out: {", ".join(LEFT_OUT)}; they are not in multiply-adds.')
     if form == 'markdown':
-        return '\n'.join([markdown_table(header, lines), *notes, ''])
+        return '\n'.join([markdown_table(header, lines, left), *notes, ''])
     console = Console(file=io.StringIO(), width=200)
     console.print(table_of_figures([name.replace(' ', '\n') for name in header], lines))
     text = '\n'.join(line.rstrip() for line in console.file.getvalue().splitlines())

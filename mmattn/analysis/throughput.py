@@ -68,7 +68,8 @@ def alternate(
     """
     calls, samples = {}, {name: [] for name in candidates}
     for name, function in candidates.items():
-        _seconds(function, max(warm_up, 1))
+        if warm_up:
+            _seconds(function, warm_up)
         # The first call may have compiled something; this one tells.
         calls[name] = max(1, round(sample / max(_seconds(function, 1), 1e-7)))
     collects = gc.isenabled()
