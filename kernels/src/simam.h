@@ -1,30 +1,24 @@
 // SimAM: see mmattn/kernels/simam.py. Included once for each level of vector instructions.
 
 // 1 / (4 (variance + lambda)), with the variance of a sample.
-template <typename A>
-A inverse_energy(const A* x, int64_t size, A mean, A lambda) {
-  A variance = variance_of(x, size, mean) * (A(size) / std::max<int64_t>(size - 1, 1));
-  return 1 / (4 * (variance + lambda));
+template <typename T, typename Tile>
+INLINE vec_t<T> inverse_energy(const Tile& tile, const T* x, vec_t<T> mean, wide_t<T> lambda) {
+  wide_t<T> sample = wide_t<T>(tile.size) / std::max<int64_t>(tile.size - 1, 1);
+  return 1 / (4 * (variance_of(tile, x, mean) * sample + lambda));
 }
 
 template <typename T>
 void simam(const Parallel& parallel, Shape s, const T* x, wide_t<T> scale, double lambda, T* y) {
   using A = wide_t<T>;
-  int64_t size = s.plane();
-  over_planes<T>(parallel, s, s.c, 2, size, [&](int64_t n, int64_t c, int64_t count, A* room) {
-    const A* from = take(s, x, n, c, 1, count, room);
-    A* to = target(s, y, n, c, room + count * size);
-    for (int64_t k = 0; k < count; k++) {
-      const A* in = from + k * size;
-      A* out = to + k * size;
-      A mean = mean_of(in, size), energy = inverse_energy(in, size, mean, A(lambda));
-#pragma omp simd
-      for (int64_t i = 0; i < size; i++) {
-        A d = in[i] - mean;
-        out[i] = in[i] + in[i] * scale * (sigmoid(d * d * energy + A(0.5)) - 1);
-      }
-    }
-    put(s, y, n, c, 1, count, to);
+  over_tiles<T>(parallel, s, [&](const auto& tile, int64_t start, int64_t, A*) {
+    const T* from = x + start;
+    T* to = y + start;
+    vec_t<T> mean = mean_of(tile, from), energy = inverse_energy(tile, from, mean, A(lambda));
+    tile.each([&](int64_t i, int64_t, auto count) INLINE_BODY {
+      vec_t<T> value = load_lanes(from + i, count), d = value - mean;
+      vec_t<T> less = value * scale / (1 + exponential(d * d * energy + A(0.5)));  // x s (1 - a)
+      store_lanes(to + i, value - less, count);
+    });
   });
 }
 
@@ -35,40 +29,27 @@ template <typename T>
 void simam_backward(const Parallel& parallel, Shape s, const T* grad, const T* x,
                     wide_t<T> scale, double lambda, T* dx, wide_t<T>* dscale) {
   using A = wide_t<T>;
-  int64_t size = s.plane();
-  over_planes<T>(parallel, s, s.c, 4, size, [&](int64_t n, int64_t c, int64_t count, A* room) {
-    int64_t all = count * size;
-    const A* from = take(s, x, n, c, 1, count, room);
-    const A* with = take(s, grad, n, c, 1, count, room + all);
-    A* to = target(s, dx, n, c, room + 2 * all);
-    A* through = room + 3 * all;
-    for (int64_t k = 0; k < count; k++) {
-      const A *in = from + k * size, *g = with + k * size;
-      A* out = to + k * size;
-      A mean = mean_of(in, size), energy = inverse_energy(in, size, mean, A(lambda));
-      A square = 0, linear = 0, gate = 0;
-      for (int64_t begin = 0; begin < size; begin += PART) {
-        int64_t end = std::min(size, begin + PART);
-        A squares = 0, lines = 0, gates = 0;
-#pragma omp simd reduction(+ : squares, lines, gates)
-        for (int64_t i = begin; i < end; i++) {
-          A d = in[i] - mean;
-          A a = sigmoid(d * d * energy + A(0.5));
-          A t = scale * g[i] * in[i] * a * (1 - a);
-          gates += g[i] * in[i] * (a - 1);
-          squares += t * d * d;
-          lines += t * d;
-          through[i] = 2 * energy * t * d;
-          out[i] = g[i] + g[i] * scale * (a - 1);
-        }
-        square += squares, linear += lines, gate += gates;
-      }
-      A slope = 8 * energy * energy * square / std::max<int64_t>(size - 1, 1);
-      A shift = 2 * energy * linear / size;
-#pragma omp simd
-      for (int64_t i = 0; i < size; i++) out[i] += through[i] - (in[i] - mean) * slope - shift;
-      if (dscale) dscale[n * s.c + c + k] = gate;
-    }
-    put(s, dx, n, c, 1, count, to);
+  over_tiles<T>(parallel, s, [&](const auto& tile, int64_t start, int64_t c, A* buffer) {
+    const T *from = x + start, *with = grad + start;
+    T* to = dx + start;
+    vec_t<T> mean = mean_of(tile, from), energy = inverse_energy(tile, from, mean, A(lambda));
+    Sums<T, 3> sums;  // of t d^2, of t d, and the gradient of scale
+    tile.each([&](int64_t i, int64_t at, auto count) INLINE_BODY {
+      vec_t<T> value = load_lanes(from + i, count), g = load_lanes(with + i, count);
+      vec_t<T> d = value - mean, rest = 1 / (1 + exponential(d * d * energy + A(0.5)));  // 1 - a
+      vec_t<T> product = g * value * rest, t = product * scale * (1 - rest);
+      sums.part[0] += t * d * d;
+      sums.part[1] += t * d;
+      sums.part[2] -= product;
+      store_lanes(buffer + at, g - g * scale * rest + 2 * energy * t * d, All());
+    }, sums);
+    vec_t<T> slope = 8 * energy * energy * tile.total(sums.total[0]) /
+                     A(std::max<int64_t>(tile.size - 1, 1));
+    vec_t<T> shift = 2 * energy * tile.total(sums.total[1]) / A(tile.size);
+    tile.each([&](int64_t i, int64_t at, auto count) INLINE_BODY {
+      vec_t<T> d = load_lanes(from + i, count) - mean;
+      store_lanes(to + i, load_lanes(buffer + at, All()) - d * slope - shift, count);
+    });
+    if (dscale) tile.keep(dscale + c, tile.total(sums.total[2]));
   });
 }

@@ -3,9 +3,6 @@
 
 namespace {
 
-// g in the format of x, which is in one of the two.
-Tensor like(const Tensor& g, const Tensor& x) { return g.contiguous(format_of(x)); }
-
 // For sums, before they are rounded to what the result has.
 at::TensorOptions wide(const Tensor& x) {
   return x.options()
