@@ -7,6 +7,8 @@ for CPUs, Triton for CUDA; see :mod:`mmattn.kernels.choice`.
 from mmattn.kernels.choice import implementation, using
 from mmattn.kernels.gate import gate
 from mmattn.kernels.means import means
+from mmattn.kernels.scsa import scsa
 from mmattn.kernels.simam import simam
+from mmattn.kernels.windows import window_means
 
-__all__ = ['gate', 'implementation', 'means', 'simam', 'using']
+__all__ = ['gate', 'implementation', 'means', 'scsa', 'simam', 'using', 'window_means']

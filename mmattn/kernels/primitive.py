@@ -34,6 +34,7 @@ class Primitive:
             Tensor input in order, for one that is None an empty tensor.
         fake: (inputs) -> outputs without values; default ``reference`` itself.
         outputs: How many tensors of those that ``reference`` returns are its result.
+        forward: ``reference`` where nothing is to be derived, in less memory; default itself.
     """
 
     def __init__(
@@ -43,10 +44,12 @@ class Primitive:
         backward: Callable,
         fake: Callable | None = None,
         outputs: int = 1,
+        forward: Callable | None = None,
     ) -> None:
         self.name, arguments = schema.split(' -> ')[0].rstrip(')').split('(')
         self.file = reference.__module__.rsplit('.', 1)[1]
         self.reference = reference
+        self.pure_forward = forward or reference
         self.pure_backward = backward
         self.outputs = outputs
         kinds = [argument.split()[0] for argument in arguments.split(', ')]
@@ -94,7 +97,7 @@ class Primitive:
 
     def _forward(self, *inputs: Any) -> Tensor | tuple[Tensor, ...]:
         way = choice.implementation(inputs[0])
-        return (choice.found(way, self.file, self.name) or self.reference)(*inputs)
+        return (choice.found(way, self.file, self.name) or self.pure_forward)(*inputs)
 
     def _run_backward(self, *arguments: Any) -> Tensor | tuple[Tensor, ...]:
         way = choice.implementation(arguments[0])

@@ -59,6 +59,33 @@ def simam(*given):
     return inputs
 
 
+def window_means(*given):
+    def inputs(shape, dtype):
+        n, c, h, w = shape
+        gates = [gate_values(n, c, length, dtype=dtype) if given else None for length in (h, w)]
+        return values(*shape, dtype=dtype), *gates, 3 if h < 7 else 7
+
+    return inputs
+
+
+def scsa(*given):
+    """An example of ``scsa``: three groups where they divide the channels, two heads."""
+
+    def inputs(shape, dtype):
+        c = shape[1]
+        wide = torch.promote_types(dtype, torch.float32)
+        sizes = [3, 7, 1][: divisor(c, 3)]
+        parameters = [values(c // len(sizes) * sum(sizes), dtype=wide)]
+        parameters += [values(c, dtype=wide) for _ in range(10)]
+        scale = torch.tensor([0.7], dtype=wide) if given else None
+        window = 3 if shape[2] < 7 else 7
+        heads = divisor(c, 2)
+        eps = [1e-5, 1e-4, 1e-3]
+        return values(*shape, dtype=dtype), *parameters, scale, sizes, heads, window, 0.5, eps
+
+    return inputs
+
+
 EXAMPLES = {
     'means': means,
     'gate rows': gate('rows'),
@@ -78,4 +105,8 @@ EXAMPLES = {
     'gate channels or planes, scale': gate('channels', 'planes', 'scale', join='max'),
     'simam': simam(),
     'simam with scale': simam('scale'),
+    'window_means': window_means(),
+    'window_means of gated': window_means('gates'),
+    'scsa': scsa(),
+    'scsa with scale': scsa('scale'),
 }
