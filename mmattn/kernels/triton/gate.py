@@ -168,7 +168,7 @@ def gate(x, rows, columns, channels, planes, scale, join) -> Tensor:
     x, last = tiles.dense(x)
     gates = [g if g is None else g.contiguous() for g in (rows, columns, channels, planes, scale)]
     flat = rows is None and columns is None
-    cut = tiles.layout(x.shape, last, flat, 4 * tiles.PROGRAMS)
+    cut = tiles.layout(x.shape, last, flat, sums=False)
     out = torch.empty_like(x)
     groups = 1 if planes is None else planes.shape[1]
     with tiles.on(x):
@@ -179,50 +179,37 @@ def gate(x, rows, columns, channels, planes, scale, join) -> Tensor:
 
 def gate_backward(grad, x, rows, columns, channels, planes, scale, join) -> tuple[Tensor, ...]:
     strips = rows is not None or columns is not None
+    x, last = tiles.dense(x)
     if strips and planes is not None:
         # No attention has both.
-        return pure_backward(grad, x, rows, columns, channels, planes, scale, join)
-    x, last = tiles.dense(x)
+        grad_x, *others = pure_backward(grad, x, rows, columns, channels, planes, scale, join)
+        return tiles.alike(grad_x, last), *others
     grad = tiles.alike(grad, last)
     gates = [g if g is None else g.contiguous() for g in (rows, columns, channels, planes, scale)]
     rows, columns, channels, planes, scale = gates
-    grad_x, none = torch.empty_like(x), x.new_empty(0)
+    grad_x = torch.empty_like(x)
     if not len(x):
-        zeros = (g if g is None else torch.zeros_like(g) for g in gates)
-        return grad_x, *(none if g is None else g for g in zeros)
-    if planes is not None:
-        return _with_planes(grad, x, channels, planes, scale, join, last, grad_x, none)
-    n, c, h, w = x.shape
-    cut = tiles.layout(x.shape, last, not strips)
-    parts = cut.w_blocks, cut.chunks, cut.chunks * cut.w_blocks
-    shapes = (n, c, h), (n, c, w), (n, c)
+        return grad_x, *(x.new_empty(0) if g is None else torch.zeros_like(g) for g in gates)
+    if planes is None:
+        cut = tiles.layout(x.shape, last, not strips)
+        parts = cut.w_blocks, cut.chunks, cut.chunks * cut.w_blocks
+        kernel, inputs, join = _backward, (rows, columns, channels, scale), {}
+    else:
+        groups, positions = planes.shape[1], x.shape[2] * x.shape[3]
+        cut = tiles.columns(len(x), groups, x.shape[1] // groups, positions, last)
+        parts = cut.s_blocks, cut.parts
+        kernel, inputs, join = _backward_planes, (channels, planes, scale), dict(JOIN=join)
+    given = gates[:3] if planes is None else gates[2:4]
     sums = [
-        None if g is None else tiles.partial_sums(part, shape, x)
-        for g, part, shape in zip(gates, parts, shapes, strict=False)
+        None if g is None else tiles.partial_sums(part, g.shape, x)
+        for g, part in zip(given, parts, strict=True)
     ]
     of_scale = None if scale is None else x.new_empty(cut.grid, dtype=torch.float32)
     with tiles.on(x):
-        _backward[cut.grid](
-            grad, x, rows, columns, channels, scale, grad_x, *sums, of_scale,
-            *cut.arguments, **cut.constants,
-        )  # fmt: skip
-        out = [none if part is None else tiles.add_up(part, x.dtype) for part in sums]
-    return grad_x, *out, none, none if scale is None else of_scale.sum().reshape(scale.shape)
-
-
-def _with_planes(grad, x, channels, planes, scale, join, last, grad_x, none):
-    n, c, h, w = x.shape
-    groups = planes.shape[1]
-    cut = tiles.columns(n, groups, c // groups, h * w, last)
-    of_planes = tiles.partial_sums(cut.parts, planes.shape, x)
-    of_channels = None if channels is None else tiles.partial_sums(cut.s_blocks, (n, c), x)
-    of_scale = None if scale is None else x.new_empty(cut.grid, dtype=torch.float32)
-    with tiles.on(x):
-        _backward_planes[cut.grid](
-            grad, x, channels, planes, scale, grad_x, of_channels, of_planes, of_scale,
-            *cut.arguments, JOIN=join, **cut.constants,
-        )  # fmt: skip
-        of_planes = tiles.add_up(of_planes, x.dtype)
-        of_channels = none if channels is None else tiles.add_up(of_channels, x.dtype)
-    of_scale = none if scale is None else of_scale.sum().reshape(scale.shape)
-    return grad_x, none, none, of_channels, of_planes, of_scale
+        kernel[cut.grid](
+            grad, x, *inputs, grad_x, *sums, of_scale, *cut.arguments, **join, **cut.constants
+        )
+        sums = [None if part is None else tiles.add_up(part, x.dtype) for part in sums]
+    sums = [*sums, None] if planes is None else [None, None, *sums]
+    sums.append(None if scale is None else of_scale.sum().reshape(scale.shape))
+    return grad_x, *(x.new_empty(0) if total is None else total for total in sums)

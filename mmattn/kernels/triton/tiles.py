@@ -16,8 +16,10 @@ from torch import Tensor
 
 # Elements of a tile: 16 a thread at four warps.
 ELEMENTS = 2048
-# Programs that fill a GPU; a walk that ends in sums is cut into chunks only up to this number.
+# Programs that fill a GPU: a plane is cut into chunks only up to this number.
 PROGRAMS = 1024
+# A chunk that ends in sums of columns has this many rows, or they would be as large as the map.
+ROWS = 8
 # Beyond as many elements offsets have 64 bits.
 WIDE = 2**31 - 2**24
 
@@ -33,6 +35,7 @@ class Layout(NamedTuple):
     grid: tuple[int]
     chunks: int
     w_blocks: int
+    steps: int
 
 
 def block(size: int, most: int) -> int:
@@ -41,14 +44,14 @@ def block(size: int, most: int) -> int:
 
 
 @functools.lru_cache(4096)
-def layout(shape: torch.Size, last: bool, flat: bool = False, programs: int = 0) -> Layout:
+def layout(shape: torch.Size, last: bool, flat: bool = False, sums: bool = True) -> Layout:
     """Cut a map.
 
     Args:
         shape: (N, C, H, W).
         last: Whether the channels are last in memory.
         flat: Take the rows of a plane as one column; for what knows no rows and columns.
-        programs: How many are wanted; 0 for those that fill a GPU.
+        sums: Whether the walk ends in sums, which more chunks make more of.
     """
     n, c, h, w = (shape[0], shape[1], shape[2] * shape[3], 1) if flat else shape
     if last:
@@ -65,12 +68,15 @@ def layout(shape: torch.Size, last: bool, flat: bool = False, programs: int = 0)
         units = (c, h // align, 1) if flat else (c, h, w // align)
     c_blocks, w_blocks, h_blocks = -(-c // bc), -(-w // bw), -(-h // bh)
     others = n * c_blocks * w_blocks
-    steps = -(-h_blocks // max(1, min((programs or PROGRAMS) // max(others, 1), h_blocks)))
+    wanted = PROGRAMS if sums else 4 * PROGRAMS
+    steps = -(-h_blocks // max(1, min(wanted // max(others, 1), h_blocks)))
+    if sums:
+        steps = min(max(steps, ROWS // bh), h_blocks)
     chunks = -(-h_blocks // steps)
     constants = dict(LAST=last, FLAT=flat, ALIGN=align, BC=bc, BH=bh, BW=bw)
     constants.update(IS_WIDE=n * c * h * w > WIDE, num_warps=4)
     arguments = (n, *units, c_blocks, w_blocks, chunks, steps)
-    return Layout(arguments, constants, (others * chunks,), chunks, w_blocks)
+    return Layout(arguments, constants, (others * chunks,), chunks, w_blocks, steps)
 
 
 class Columns(NamedTuple):
