@@ -60,12 +60,12 @@ def _compiler() -> str | None:
 
 
 def sources() -> Path:
-    """The folder of the C++ package: of this checkout, or what the wheel brought.
+    """The folder of the C++ package: what the wheel brought, or of this checkout.
 
     Raises:
         UserError: If it is in neither place.
     """
-    for folder in (PACKAGE.parent / 'kernels', PACKAGE / '.mim' / 'kernels'):
+    for folder in (PACKAGE / '.mim' / 'kernels', PACKAGE.parent / 'kernels'):
         if (folder / 'setup.py').is_file():
             return folder
     raise UserError(f'the sources of the kernels are not beside {PACKAGE}: install mmattn again')
@@ -104,9 +104,10 @@ def build_kernels() -> None:
         )
     reason = (loaded.stdout or loaded.stderr.splitlines()[-1]).strip()
     if done.returncode or reason:
-        log = '\n'.join(done.stdout.splitlines()[-40:])
+        lines = [line.removeprefix('DEBUG ') for line in done.stdout.splitlines()]
+        said = [line for line in lines if 'error:' in line][:5] or lines[-20:]
         failed = f'{shlex.join(command[:4])} ... failed' if done.returncode else reason
-        raise UserError(f'{failed}. The end of its output:\n{log}', exit_code=1)
+        raise UserError('\n'.join([f'{failed}:', *said]), exit_code=1)
     print(f'Installed in {time.monotonic() - start:.0f} s; they run on CPUs from now on.')
 
 
