@@ -172,7 +172,7 @@ def compare(
     first, *others = networks
     runs = [(first, ''), *((name, way) for name in others for way in ways)]
     for step in steps:
-        calls = {run: _with(run[1], getattr(networks[run[0]], step)) for run in runs}
+        calls = {run: with_kernels(run[1], getattr(networks[run[0]], step)) for run in runs}
         # They warm up as well.
         peaks = {run: peak_memory(call) for run, call in calls.items()}
         saved = dict.fromkeys(runs)
@@ -180,7 +180,7 @@ def compare(
             for name, way in runs:
                 network = networks[name]
                 parameters = network.model.parameters()
-                saved[name, way] = saved_bytes(_with(way, network.loss), parameters)
+                saved[name, way] = saved_bytes(with_kernels(way, network.loss), parameters)
         timings = alternate(calls, rounds, warm_up=0, limit=limit)
         for run, timing in timings.items():
             batch = len(networks[run[0]].images)
@@ -189,7 +189,9 @@ def compare(
             yield Result(*run, step, images, ratio, peaks[run], saved[run])
 
 
-def _with(way: str, call: Callable[[], object]) -> Callable[[], object]:
+def with_kernels(way: str, call: Callable[[], object]) -> Callable[[], object]:
+    """``call`` with the kernels 'auto' or 'pure'; '' leaves them as they are."""
+
     def run() -> object:
         with kernels.using(way) if way else nullcontext():
             return call()

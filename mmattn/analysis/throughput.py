@@ -133,6 +133,7 @@ def peak_memory(function: Callable[[], object]) -> int:
     On a GPU what torch's allocator says; on a CPU from the profiler's allocations.
     """
     if torch.cuda.is_initialized():
+        function()  # what the first call sets up stays, such as workspaces of cuBLAS
         torch.cuda.synchronize()
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
