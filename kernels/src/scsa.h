@@ -141,9 +141,9 @@ struct ChannelAttention {
         A value = (normal[n * c + i] *= scale) * weight[i] + bias[i];
         q[n * c + i] = value * p.qkv[0][i] * factor;
         k[n * c + i] = value * p.qkv[1][i];
-        mean[i] += value / count;
+        mean[i] += value;
       }
-    for (int64_t i = 0; i < c; i++) v[i] = mean[i] * p.qkv[2][i];
+    for (int64_t i = 0; i < c; i++) v[i] = (mean[i] /= count) * p.qkv[2][i];
   }
 
   int64_t first(int64_t i) const { return i / (c / heads) * (c / heads); }

@@ -157,8 +157,8 @@ def _backward(
         channels = attended.sigmoid()
         s = 1 if scale is None else scale
         product = grad * x
-        to_rows = _dot(product, b, 3).to(weight.dtype)
-        to_columns = _dot(product, a, 2).to(weight.dtype)
+        to_rows = (product * b).sum(3).to(weight.dtype)
+        to_columns = (product * a).sum(2).to(weight.dtype)
         to_channels = (to_rows * rows).sum(2)
         to_scale = x.new_empty(0)
         if scale is not None:
@@ -173,8 +173,8 @@ def _backward(
         d = spread(to_pooled.unflatten(2, grid).to(x.dtype), x.shape, window)
         # The gradient of x a b: through the windows, and times the gate of the channels.
         torch.mul(x, d, out=product)
-        to_rows = to_rows * times + _dot(product, b, 3)
-        to_columns = to_columns * times + _dot(product, a, 2)
+        to_rows = to_rows * times + (product * b).sum(3)
+        to_columns = to_columns * times + (product * a).sum(2)
         d.addcmul_(grad, times.to(x.dtype).unsqueeze(3)).mul_(a).mul_(b)
         if scale is not None:
             d.addcmul_(grad, 1 - scale.to(x.dtype))
@@ -188,21 +188,17 @@ def _backward(
         return d, *to_strip_parameters, *to_window, to_scale
 
 
-def _dot(x, gate, axis):
-    """(x * gate).sum(axis)."""
-    return (x * gate).sum(axis)
-
-
 def _window_backward(grad, pooled, weight, bias, q, k, v, heads, factor, eps):
     """Gradients of the window means (N, C, P), of the norm's weight and bias and of q, k, v."""
     batch, channels, count = pooled.shape
+    weight, bias = weight.contiguous(), bias.contiguous()
     normal, mean, rstd = aten.native_group_norm(
         pooled, weight, bias, batch, channels, count, 1, eps
     )
-    shape = batch * heads, channels // heads, -1
+    shape = batch * heads, channels // heads, count
     middle = normal.mean(2)
     query, key = (normal * (q[:, None] * factor)).view(shape), (normal * k[:, None]).view(shape)
-    value, grad = (middle * v).view(shape), grad.reshape(shape)
+    value, grad = (middle * v).view(*shape[:2], 1), grad.reshape(*shape[:2], 1)
     to_query, to_key, to_value = (torch.empty_like(x) for x in (query, key, value))
     step = max(1, MATRICES // shape[1] ** 2)
     for start in range(0, shape[0], step):
@@ -235,7 +231,7 @@ def _strip_backward(
         (to_rows, rows, logits_h, wh, eps[0]),
         (to_columns, columns, logits_w, ww, eps[1]),
     ):
-        logits, length = logits.contiguous(), logits.shape[2]
+        logits, weight, length = logits.contiguous(), weight.contiguous(), logits.shape[2]
         size = batch, channels, length, groups
         _, mean, rstd = aten.native_group_norm(logits, weight, None, *size, e)
         to_logit, to_weight, to_bias = aten.native_group_norm_backward(
