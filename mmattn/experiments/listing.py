@@ -5,10 +5,11 @@ from rich.console import Console
 from rich.table import Table
 
 from mmattn.experiments.rows import Experiment, load_tables
+from mmattn.experiments.speed import describe_throughput
 
 
 def print_experiments(experiments: list[Experiment], commands_only: bool = False) -> None:
-    """Print rows with the paper's figures and the command that runs each.
+    """Print rows with the paper's figures, measured throughput and the command of each.
 
     With ``commands_only`` nothing but the commands, those of every seed, to feed to a shell.
     """
@@ -32,6 +33,8 @@ def print_experiments(experiments: list[Experiment], commands_only: bool = False
         for row in rows:
             figures = '  '.join(f'{key} {figure(value)}' for key, value in row.paper.items())
             console.print(f'[bold]{row.name:{width}}[/bold]  {figures}')
+            if throughput := describe_throughput(row):
+                console.print(f'    {throughput}', markup=False)
             console.print(f'    {row.command()}', markup=False)
     plural = 'row' if len(experiments) == 1 else 'rows'
     console.print(f'\n{len(experiments)} {plural}')

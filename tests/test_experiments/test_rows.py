@@ -1,6 +1,7 @@
 """experiments.yml: complete, and every row is something that runs."""
 
 import copy
+import json
 import shlex
 from functools import cache
 
@@ -11,7 +12,7 @@ from mmengine.registry import MODELS, DefaultScope
 from mmattn.__main__ import main
 from mmattn.attention import Attention
 from mmattn.engine.config import load_config, merge_options, parse_options
-from mmattn.experiments import find_experiments, load_tables
+from mmattn.experiments import find_experiments, load_tables, speed
 
 ROWS = find_experiments()
 # Rows of the papers' tables.
@@ -83,6 +84,51 @@ def test_the_command_line_filters_and_prints_commands(capsys):
     assert main(['experiments', '--table', 'scsa-2', '--attention', 'none']) == 0
     out = capsys.readouterr().out
     assert '5 rows' in out and 'top1 76.39' in out and 'attention=None' in out
+
+
+def test_measured_throughput_stands_beside_the_papers(tmp_path, monkeypatch, capsys):
+    plain = dict(
+        config='resnet50_scsa_in1k',
+        cfg_options=['model.backbone.attention=None'],
+        kernels='',
+        step='inference',
+        layout='NCHW',
+        dtype='float32',
+        images=[20.0, 19.0, 21.0],
+        ratio=[1.0, 1.0, 1.0],
+    )
+    scsa = dict(cfg_options=['model.backbone.attention.type=SCSA'], kernels='auto')
+    rows = [
+        {**plain, 'step': 'training', 'images': [1.0] * 3},
+        plain,
+        {**plain, **scsa, 'kernels': 'pure', 'ratio': [0.5] * 3},
+        {**plain, **scsa, 'layout': 'channels_last', 'ratio': [0.6] * 3},
+        {**plain, **scsa, 'images': [19.4] * 3, 'ratio': [0.97] * 3},
+    ]
+    kept = {'networks': {'device': 'a CPU', 'kernels': 'C++', 'rows': rows}}
+    (tmp_path / 'speed_cpu.json').write_text(json.dumps(kept))
+    (tmp_path / 'speed_gpu.json').write_text(json.dumps({'modules': {}}))
+    monkeypatch.setattr(speed, 'RESULTS', tmp_path)
+    speed._parts.cache_clear()
+    assert main(['experiments', '--table', 'scsa-2', '--config', 'resnet50']) == 0
+    out = capsys.readouterr().out
+    speed._parts.cache_clear()
+    seen = [line for line in out.splitlines() if 'throughput: ' in line]
+    assert len(seen) == 11
+    paper = 'paper 2433 images/s, 1.00 of the plain network (RTX 4090)'
+    where = 'of the plain network (a CPU, float32, kernels C++)'
+    assert seen[0] == f'    throughput: measured 20 images/s, 1.00 {where}; {paper}'
+    assert f'measured 19.4 images/s, 0.97 {where}; paper 2019 images/s, 0.83 of' in seen[-1]
+    assert all('measured -; paper' in line for line in seen[1:-1])
+
+
+def test_a_wheel_has_no_measurements(tmp_path, monkeypatch):
+    monkeypatch.setattr(speed, 'RESULTS', tmp_path / 'nowhere')
+    speed._parts.cache_clear()
+    (row,) = find_experiments('scsa-1', attention='PCSA')
+    assert speed.describe_throughput(row).startswith('throughput: measured -; paper 2217')
+    speed._parts.cache_clear()
+    assert speed.describe_throughput(find_experiments('scsa-3')[0]) is None
 
 
 @pytest.mark.parametrize(
