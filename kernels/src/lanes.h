@@ -7,21 +7,21 @@
 
 template <typename A> struct Lanes;
 template <> struct Lanes<float> {
-  typedef float vec __attribute__((vector_size(64)));
-  typedef int32_t index __attribute__((vector_size(64)));
+  typedef float vec __attribute__((vector_size(VECTOR)));
+  typedef int32_t index __attribute__((vector_size(VECTOR)));
 };
 template <> struct Lanes<double> {
-  typedef double vec __attribute__((vector_size(64)));
-  typedef int64_t index __attribute__((vector_size(64)));
+  typedef double vec __attribute__((vector_size(VECTOR)));
+  typedef int64_t index __attribute__((vector_size(VECTOR)));
 };
 template <typename T> using vec_t = typename Lanes<wide_t<T>>::vec;
-template <typename T> constexpr int lanes = 64 / sizeof(wide_t<T>);
+template <typename T> constexpr int lanes = VECTOR / sizeof(wide_t<T>);
 template <typename T> constexpr int64_t padded(int64_t width) {
   return (width + lanes<T> - 1) / lanes<T> * lanes<T>;
 }
 
-typedef uint16_t half_bits __attribute__((vector_size(32)));
-typedef uint32_t full_bits __attribute__((vector_size(64)));
+typedef uint16_t half_bits __attribute__((vector_size(VECTOR / 2)));
+typedef uint32_t full_bits __attribute__((vector_size(VECTOR)));
 
 INLINE Lanes<float>::vec widen(half_bits bits) {
   return (Lanes<float>::vec)(__builtin_convertvector(bits, full_bits) << 16);
@@ -38,18 +38,18 @@ struct All {};
 
 template <typename T> INLINE vec_t<T> load_lanes(const T* from, All) {
   vec_t<T> out;
-  std::memcpy(&out, from, 64);
+  std::memcpy(&out, from, VECTOR);
   return out;
 }
 template <> INLINE Lanes<float>::vec load_lanes(const bfloat16* from, All) {
   half_bits bits;
-  std::memcpy(&bits, from, 32);
+  std::memcpy(&bits, from, VECTOR / 2);
   return widen(bits);
 }
-template <typename T> INLINE void store_lanes(T* to, vec_t<T> x, All) { std::memcpy(to, &x, 64); }
+template <typename T> INLINE void store_lanes(T* to, vec_t<T> x, All) { std::memcpy(to, &x, VECTOR); }
 template <> INLINE void store_lanes(bfloat16* to, Lanes<float>::vec x, All) {
   half_bits bits = narrow(x);
-  std::memcpy(to, &bits, 32);
+  std::memcpy(to, &bits, VECTOR / 2);
 }
 
 #if defined(AVX512)

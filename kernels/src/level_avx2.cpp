@@ -6,6 +6,7 @@
 #pragma GCC target("avx2,fma,f16c")
 #endif
 #define LEVEL avx2
+#define VECTOR 32  // bytes
 #include "kernels.inc"
 #if defined(__clang__)
 #pragma clang attribute pop

@@ -6,6 +6,7 @@
 #pragma GCC target("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")
 #endif
 #define LEVEL avx512
+#define VECTOR 64  // bytes
 #define AVX512
 #include "kernels.inc"
 #if defined(__clang__)
