@@ -29,14 +29,14 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
+from mmattn import kernels
 from mmattn.attention import Attention
+from mmattn.utils.torch_version import NEW_TORCH
 
 Kind: TypeAlias = type[Attention]
 # SA's 64 groups need two channels each.
 CHANNELS = 128
 SIZES = ((1, 1), (3, 5), (7, 7), (14, 9), (50, 38))
-# torch 2.1 has neither dynamic sizes in torch.export nor float16 layers on a CPU.
-NEW_TORCH = tuple(int(n) for n in torch.__version__.split('.')[:2]) >= (2, 5)
 # What CUDA's autocast computes in float32, among what attentions are made of.
 IN_FLOAT32 = (
     *('cosine_similarity', 'cumsum', 'exp', 'group_norm', 'layer_norm', 'log', 'log_softmax'),
@@ -167,6 +167,33 @@ def check_memory_formats(cls: Kind, in_channels: int = CHANNELS, **arguments: An
     kept = out.is_contiguous(memory_format=torch.channels_last)
     assert kept, 'a channels_last map comes out in another memory format'
     _assert_near(out, module(x), 1e-5, 'of a channels_last map')
+
+
+def check_kernels(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> None:
+    """The outputs and all gradients are those of pure PyTorch, in both memory formats."""
+    for warm_start, training in product((False, True), (False, True)):
+        module = _randomised(cls, in_channels, arguments, warm_start=warm_start).train(training)
+        x = torch.randn(2, in_channels, 9, 14)
+        grad = torch.randn_like(x)
+        expected = _results(module, x, grad, 'pure')
+        for memory_format in (torch.contiguous_format, torch.channels_last):
+            actual = _results(module, x.to(memory_format=memory_format), grad, 'auto')
+            for key, value in expected.items():
+                # A sum that cancels, as of a bias in front of a BatchNorm, has no digits.
+                scale = max(value.norm().item(), 0.01 * grad.norm().item())
+                off = (actual[key] - value).norm().item() / scale
+                tolerance = 2e-6 if key == 'the output' else 1e-5
+                assert off < tolerance, f'with kernels {key} is off by {off:.2g}, {memory_format}'
+
+
+def _results(module: Attention, x: Tensor, grad: Tensor, mode: str) -> dict[str, Tensor]:
+    x = x.detach().requires_grad_()
+    named = dict(module.named_parameters())
+    with kernels.using(mode):
+        out = module(x)
+        gradients = torch.autograd.grad(out, [x, *named.values()], grad)
+    names = ["the input's gradient", *(f"{name}'s gradient" for name in named)]
+    return {'the output': out.detach(), **dict(zip(names, gradients, strict=True))}
 
 
 def check_dtypes(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> None:

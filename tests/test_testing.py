@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from mmattn import kernels
 from mmattn.attention import ECA, SE, Attention
 from mmattn.testing import CHECKS, check_attention
 
@@ -92,6 +93,12 @@ class Hides(Halves):
         return super().attend(x) * self.hidden[0].to(x.dtype)
 
 
+class OwnKernel(Halves):
+    def attend(self, x):
+        off = 0 if kernels.choice.mode() == 'pure' else 1e-4
+        return super().attend(x) + off * x.detach()
+
+
 class Breaks(Halves):
     def attend(self, x):
         return super().attend(x) if x.sum() > 1e9 else x * self.scale.to(x.dtype)
@@ -116,6 +123,7 @@ def test_a_sound_attention_passes():
         (Unused, 'sizes', 'scale gets no gradient'),
         (Detached, 'gradients', ''),
         (Contiguous, 'memory_formats', 'another memory format'),
+        (OwnKernel, 'kernels', 'with kernels the output is off by'),
         (Widens, 'mixed_precision', 'mul makes a float32 map'),
         (Squares, 'mixed_precision', 'makes a float32 map'),
         (Normalises, 'mixed_precision', 'native_group_norm'),

@@ -20,13 +20,12 @@ from torch import Tensor, nn
 
 from mmattn.utils.errors import UserError
 from mmattn.utils.files import refuse_existing, write_whole
+from mmattn.utils.torch_version import NEW_TORCH
 from mmattn.weights import onnx_files
 from mmattn.weights.models import as_tuple, random_images, relative_error
 
 TOLERANCE = 1e-4
 FORMATS = {'onnx': '.onnx', 'torch': '.pt2'}
-# torch.export has dynamic sizes, and ONNX an exporter on top of it, from here on.
-NEW_TORCH = tuple(int(n) for n in torch.__version__.split('.')[:2]) >= (2, 5)
 
 Run = Callable[[Tensor], tuple[Tensor, ...]]
 Size = tuple[int, int]

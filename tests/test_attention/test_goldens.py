@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmattn import kernels
 from mmattn.attention import (
     CA,
     CBAM,
@@ -23,6 +24,7 @@ from mmattn.attention import (
     SSE,
     SimAM,
 )
+from mmattn.kernels import choice
 from mmattn.registry import MODELS
 
 # Golden name -> our class; the originals' argument names -> ours.
@@ -90,8 +92,21 @@ def sampled(values, most=4096):
     return flat[:: -(-flat.numel() // most)]
 
 
+@pytest.fixture(params=choice.MODES)
+def mode(request):
+    if request.param == 'auto' and choice.implementation(torch.empty(0)) == choice.PURE:
+        pytest.skip(f'pure PyTorch alone runs here: {choice.why_no_cpp()}')
+    with kernels.using(request.param):
+        yield
+
+
+FORMATS = dict(nchw=torch.contiguous_format, channels_last=torch.channels_last)
+
+
+@pytest.mark.usefixtures('mode')
+@pytest.mark.parametrize('memory_format', FORMATS.values(), ids=FORMATS)
 @pytest.mark.parametrize('name', sorted(CLASSES))
-def test_modules_agree(goldens, name):
+def test_modules_agree(goldens, name, memory_format):
     folder, fill, cases = goldens
     stored = np.load(folder / 'modules.npz')
     cases = [case for case in cases if case['attention'] == name]
@@ -106,7 +121,8 @@ def test_modules_agree(goldens, name):
             key: tensor(fill, case['seed'], key, shape) for key, shape in case['state_dict'].items()
         }
         module.load_state_dict(_with_counters(module, state), strict=True)
-        x = tensor(fill, case['seed'], 'input', case['input_shape']).requires_grad_()
+        x = tensor(fill, case['seed'], 'input', case['input_shape'])
+        x = x.contiguous(memory_format=memory_format).requires_grad_()
         out = module(x)
         (out * tensor(fill, case['seed'], 'grad', case['input_shape'])).sum().backward()
         label = case['id']
@@ -160,6 +176,7 @@ MODEL_ATTENTIONS = {
 }
 
 
+@pytest.mark.usefixtures('mode')
 @pytest.mark.parametrize('name', sorted(MODEL_ATTENTIONS))
 def test_models_agree(goldens, name):
     folder, fill, _ = goldens

@@ -5,7 +5,8 @@ import torch
 from torch.nn import functional as F
 
 from mmattn.attention import PCSA, SCSA
-from mmattn.weights.export import NEW_TORCH, trace
+from mmattn.utils.torch_version import NEW_TORCH
+from mmattn.weights.export import trace
 
 # Row of table 1 -> arguments.
 VARIANTS = {

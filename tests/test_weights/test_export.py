@@ -9,9 +9,10 @@ from mmattn.attention.names import attention_names
 from mmattn.backbones import Res2Net, ResNet
 from mmattn.registry import MODELS
 from mmattn.utils.errors import UserError
+from mmattn.utils.torch_version import NEW_TORCH
 from mmattn.weights import export as exporting
 from mmattn.weights import onnx_files
-from mmattn.weights.export import NEW_TORCH, Network, choose_part, export
+from mmattn.weights.export import Network, choose_part, export
 
 needs_onnx = pytest.mark.usefixtures('onnx_packages')
 new_torch_only = pytest.mark.skipif(
