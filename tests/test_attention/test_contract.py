@@ -3,19 +3,45 @@
 import pytest
 import torch
 
+from mmattn import kernels
 from mmattn.attention import ECA, SE
 from mmattn.attention.names import attention_names, find_attention
-from mmattn.testing import CHECKS
+from mmattn.kernels import choice
+from mmattn.testing import (
+    CHECKS,
+    check_compile,
+    check_export,
+    check_kernels,
+    check_onnx,
+    check_trace,
+)
 
 
 def test_the_attentions_of_the_scsa_paper_are_there():
     assert {'SE', 'ECA', 'CBAM', 'CA', 'SCSA', 'SMSA', 'PCSA'} <= set(attention_names())
 
 
-@pytest.mark.parametrize('check', CHECKS, ids=lambda check: check.__name__.removeprefix('check_'))
+def short_name(check):
+    return check.__name__.removeprefix('check_')
+
+
+@pytest.mark.parametrize('check', CHECKS, ids=short_name)
 @pytest.mark.parametrize('name', attention_names())
 def test_contract(name, check):
     check(find_attention(name))
+
+
+# What is traced is pure PyTorch anyway.
+TRACED = (check_kernels, check_compile, check_trace, check_export, check_onnx)
+
+
+@pytest.mark.parametrize('check', [c for c in CHECKS if c not in TRACED], ids=short_name)
+@pytest.mark.parametrize('name', attention_names())
+def test_contract_in_pure_pytorch(name, check):
+    if choice.implementation(torch.empty(0)) == choice.PURE:
+        pytest.skip('pure PyTorch alone runs here: the same as test_contract')
+    with kernels.using('pure'):
+        check(find_attention(name))
 
 
 @pytest.mark.parametrize(('channels', 'kernel'), [(64, 3), (128, 5), (256, 5), (2048, 7)])
