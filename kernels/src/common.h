@@ -77,6 +77,10 @@ inline int64_t parts_of(int64_t blocks, int64_t most) {
 }
 inline int64_t part_start(int64_t size, int64_t parts, int64_t part) { return size * part / parts; }
 
+// Places that are worked on at once across all channels, so that they stay in the cache.
+constexpr int64_t PLACES = 512;
+inline int64_t blocks_of(Shape s) { return (s.plane() + PLACES - 1) / PLACES; }
+
 enum class Join { product, max, add };
 
 // The gates of a map, nullptr where there is none.

@@ -14,6 +14,13 @@ struct Kernels {
   void (*simam)(const Parallel&, Shape, const T* x, wide_t<T> scale, double lambda, T* y);
   void (*simam_backward)(const Parallel&, Shape, const T* grad, const T* x, wide_t<T> scale,
                          double lambda, T* dx, wide_t<T>* dscale);
+  void (*mean_max)(const Parallel&, Shape, const T* x, T* mean, T* peak);
+  void (*mean_max_backward)(const Parallel&, Shape, const T* grad_mean, const T* grad_peak,
+                            const T* x, const T* peak, T* dx);
+  void (*channel_pool)(const Parallel&, Shape, const T* x, const T* gates, T* planes,
+                       wide_t<T>* peak);
+  void (*channel_pool_backward)(const Parallel&, Shape, const T* grad, const T* x,
+                                const T* gates, const wide_t<T>* peak, T* dx, wide_t<T>* dgates);
   void (*window_means)(const Parallel&, Shape, int64_t size, const T* x, const wide_t<T>* rows,
                        const wide_t<T>* columns, wide_t<T>* pooled);
   void (*window_means_backward)(const Parallel&, Shape, int64_t size, const wide_t<T>* pooled,

@@ -1,4 +1,4 @@
-// Attentions by statistics of whole planes (SimAM) as operators of torch.
+// Statistics of planes and of channels, and attentions by them, as operators of torch.
 #include "operators.h"
 
 namespace {
@@ -8,6 +8,11 @@ at::TensorOptions wide(const Tensor& x) {
   return x.options()
       .dtype(x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat)
       .memory_format(at::MemoryFormat::Contiguous);
+}
+
+// For results that are no maps.
+at::TensorOptions narrow(const Tensor& x) {
+  return x.options().memory_format(at::MemoryFormat::Contiguous);
 }
 
 double value_of(const std::optional<Tensor>& scale) {
@@ -36,14 +41,69 @@ std::tuple<Tensor, Tensor> simam_backward(const Tensor& grad, const Tensor& inpu
   return {dx, scale ? dscale.sum().reshape(scale->sizes()) : dscale};
 }
 
+std::tuple<Tensor, Tensor, Tensor> mean_max(const Tensor& input) {
+  Tensor x = input.contiguous(format_of(input));
+  Shape s = shape_of(x);
+  Tensor mean = at::empty({s.n, s.c}, narrow(x)), peak = at::empty({s.n, s.c}, narrow(x));
+  WITH_TYPE(x, [&] {
+    kernels<T>().mean_max(parallel, s, in<T>(x), out<T>(mean), out<T>(peak));
+  });
+  return {mean, peak, peak.clone()};
+}
+
+Tensor mean_max_backward(const Tensor& grad_mean, const Tensor& grad_peak, const Tensor& input,
+                         const Tensor& peak) {
+  Tensor x = input.contiguous(format_of(input)), dx = at::empty_like(x);
+  Tensor to_mean = grad_mean.contiguous(), to_peak = grad_peak.contiguous();
+  WITH_TYPE(x, [&] {
+    kernels<T>().mean_max_backward(parallel, shape_of(x), in<T>(to_mean), in<T>(to_peak),
+                                   in<T>(x), in<T>(peak), out<T>(dx));
+  });
+  return dx;
+}
+
+std::tuple<Tensor, Tensor> channel_pool(const Tensor& input, const Tensor& channels) {
+  Tensor x = input.contiguous(format_of(input)), gates = channels.contiguous();
+  Shape s = shape_of(x);
+  Tensor planes = at::empty({s.n, 2, s.h, s.w}, narrow(x));
+  Tensor peak = at::empty({s.n, 1, s.h, s.w}, wide(x));
+  WITH_TYPE(x, [&] {
+    kernels<T>().channel_pool(parallel, s, in<T>(x), in<T>(gates), out<T>(planes),
+                              out<wide_t<T>>(peak));
+  });
+  return {planes, peak};
+}
+
+std::tuple<Tensor, Tensor> channel_pool_backward(const Tensor& grad, const Tensor& input,
+                                                 const Tensor& channels, const Tensor& peak) {
+  Tensor x = input.contiguous(format_of(input)), gates = channels.contiguous();
+  Tensor g = grad.contiguous(), dx = at::empty_like(x);
+  Shape s = shape_of(x);
+  Tensor dgates = at::empty({s.n, blocks_of(s), s.c}, wide(x));
+  WITH_TYPE(x, [&] {
+    kernels<T>().channel_pool_backward(parallel, s, in<T>(g), in<T>(x), in<T>(gates),
+                                       in<wide_t<T>>(peak), out<T>(dx), out<wide_t<T>>(dgates));
+  });
+  return {dx, dgates.sum(1).to(x.scalar_type())};
+}
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(mmattn_cpu, m) {
   m.def("simam(Tensor x, Tensor? scale, float e_lambda) -> Tensor");
   m.def("simam_backward(Tensor grad, Tensor x, Tensor? scale, float e_lambda) -> (Tensor, Tensor)");
+  m.def("mean_max(Tensor x) -> (Tensor, Tensor, Tensor)");
+  m.def("mean_max_backward(Tensor grad_0, Tensor grad_1, Tensor x, Tensor peak) -> Tensor");
+  m.def("channel_pool(Tensor x, Tensor channels) -> (Tensor, Tensor)");
+  m.def("channel_pool_backward(Tensor grad, Tensor x, Tensor channels, Tensor peak) "
+        "-> (Tensor, Tensor)");
 }
 
 TORCH_LIBRARY_IMPL(mmattn_cpu, CPU, m) {
   m.impl("simam", simam);
   m.impl("simam_backward", simam_backward);
+  m.impl("mean_max", mean_max);
+  m.impl("mean_max_backward", mean_max_backward);
+  m.impl("channel_pool", channel_pool);
+  m.impl("channel_pool_backward", channel_pool_backward);
 }

@@ -3,25 +3,34 @@
 // its vectors in turn, as often as it needs to, from the cache but for the first time. Included
 // once for each level of vector instructions.
 
-// The lanes beyond the first `count` become 0.
-template <typename T> INLINE vec_t<T> only(vec_t<T> x, All) { return x; }
-template <typename T> INLINE vec_t<T> only(vec_t<T> x, int count) {
+// The lanes beyond the first `count` become `other`.
+template <typename T> INLINE vec_t<T> only(vec_t<T> x, All, vec_t<T> = vec_t<T>()) { return x; }
+template <typename T> INLINE vec_t<T> only(vec_t<T> x, int count, vec_t<T> other = vec_t<T>()) {
   typename Lanes<wide_t<T>>::index lane;
   for (int i = 0; i < lanes<T>; i++) lane[i] = i;
-  return lane < count ? x : vec_t<T>();
+  return lane < count ? x : other;
 }
 
-// The sum of all lanes, in every lane.
+// Lane l is x[l ^ FLIP].
+template <typename T, int FLIP> INLINE vec_t<T> flipped(vec_t<T> x) {
+  return pick<T, 0, FLIP>(x, x, std::make_integer_sequence<int, lanes<T>>());
+}
+
+// The sum of all lanes, in every lane; the largest of them.
 template <typename T, int FLIP = lanes<T> / 2> INLINE vec_t<T> sum_everywhere(vec_t<T> x) {
+  if constexpr (FLIP > 0) return sum_everywhere<T, FLIP / 2>(x + flipped<T, FLIP>(x));
+  return x;
+}
+template <typename T, int FLIP = lanes<T> / 2> INLINE vec_t<T> highest_everywhere(vec_t<T> x) {
   if constexpr (FLIP > 0) {
-    x += pick<T, 0, FLIP>(x, x, std::make_integer_sequence<int, lanes<T>>());
-    return sum_everywhere<T, FLIP / 2>(x);
+    vec_t<T> y = flipped<T, FLIP>(x);
+    return highest_everywhere<T, FLIP / 2>(x > y ? x : y);
   }
   return x;
 }
 
 // Sums lose less in parts of so many vectors.
-constexpr int64_t PART = 512;
+constexpr int64_t PART = 128;
 
 // Sums that a kernel takes at once: `part` is added to, `total` read.
 template <typename T, int N> struct Sums {
@@ -45,11 +54,14 @@ template <typename T> struct PlaneTile {
                         INLINE_BODY { body(begin + i, begin + i, count); });
   }
   int64_t vectors() const { return padded<T>(size) / lanes<T>; }
-  // Of a sum over the vectors, that over the plane.
+  // Of a sum over the vectors, that over the plane; of a maximum likewise.
   INLINE vec_t<T> total(vec_t<T> sum) const { return sum_everywhere<T>(sum); }
+  INLINE vec_t<T> highest(vec_t<T> most) const { return highest_everywhere<T>(most); }
   // One value for each of the tile's channels.
-  template <typename S> INLINE void keep(S* to, vec_t<S> values) const { *to = values[0]; }
-  template <typename S> INLINE vec_t<S> kept(const S* from) const { return vec_t<S>() + *from; }
+  template <typename S> INLINE void keep(S* to, vec_t<S> values) const {
+    *to = store<S>(values[0]);
+  }
+  template <typename S> INLINE vec_t<S> kept(const S* from) const { return vec_t<S>() + load(*from); }
 };
 
 // Channels of a map in channels_last, `All` or the last ones.
@@ -64,6 +76,7 @@ template <typename T, typename Count> struct ChannelsTile {
   }
   int64_t vectors() const { return size; }
   INLINE vec_t<T> total(vec_t<T> sum) const { return sum; }
+  INLINE vec_t<T> highest(vec_t<T> most) const { return most; }
   template <typename S> INLINE void keep(S* to, vec_t<S> values) const {
     store_lanes(to, values, count);
   }

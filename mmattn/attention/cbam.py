@@ -10,8 +10,9 @@ those of ``bias=False, norm=False``; the original has both.
 import torch
 from torch import Tensor, nn
 
+from mmattn import kernels
 from mmattn.attention import checks
-from mmattn.attention.base import Attention, Weights, batch_norm, gated
+from mmattn.attention.base import Weights, batch_norm
 from mmattn.attention.se import Excitation
 from mmattn.registry import MODELS
 
@@ -65,11 +66,8 @@ class CBAM(Excitation):
             norm='norm.weight' in weights,
         )
 
-    attend_warm = Attention.attend_warm
-
-    def attend(self, x: Tensor) -> Tensor:
-        descriptors = torch.stack((x.mean((2, 3)), x.amax((2, 3))))  # (2, N, C)
-        gate = self.excite(descriptors).sum(0).sigmoid()
-        x = gated(x, gate[:, :, None, None])
-        planes = torch.cat((x.amax(1, keepdim=True), x.mean(1, keepdim=True)), 1)
-        return gated(x, self.norm(self.conv(planes)).sigmoid())
+    def gates(self, x: Tensor) -> dict[str, Tensor]:
+        descriptors = torch.stack(kernels.mean_max(x))  # (2, N, C)
+        channels = self.excite(descriptors).sum(0).sigmoid()
+        planes = self.conv(kernels.channel_pool(x, channels))
+        return dict(channels=channels, planes=self.norm(planes).sigmoid())

@@ -4,11 +4,23 @@ One function a primitive, with exact gradients and three implementations: pure P
 for CPUs, Triton for CUDA; see :mod:`mmattn.kernels.choice`.
 """
 
+from mmattn.kernels.channel_pool import channel_pool
 from mmattn.kernels.choice import implementation, using
 from mmattn.kernels.gate import gate
+from mmattn.kernels.mean_max import mean_max
 from mmattn.kernels.means import means
 from mmattn.kernels.scsa import scsa
 from mmattn.kernels.simam import simam
 from mmattn.kernels.windows import window_means
 
-__all__ = ['gate', 'implementation', 'means', 'scsa', 'simam', 'using', 'window_means']
+__all__ = [
+    'channel_pool',
+    'mean_max',
+    'gate',
+    'implementation',
+    'means',
+    'scsa',
+    'simam',
+    'using',
+    'window_means',
+]

@@ -51,6 +51,10 @@ def gate(*given, join='product'):
     return inputs
 
 
+def channel_pool(shape, dtype):
+    return values(*shape, dtype=dtype), gate_values(*shape[:2], dtype=dtype)
+
+
 def simam(*given):
     def inputs(shape, dtype):
         scale = torch.tensor([0.7], dtype=torch.promote_types(dtype, torch.float32))
@@ -105,6 +109,8 @@ EXAMPLES = {
     'gate channels or planes': gate('channels', 'planes', join='max'),
     'gate channels plus planes, scale': gate('channels', 'planes', 'scale', join='add'),
     'gate channels or planes, scale': gate('channels', 'planes', 'scale', join='max'),
+    'mean_max': means,
+    'channel_pool': channel_pool,
     'simam': simam(),
     'simam with scale': simam('scale'),
     'window_means': window_means(),
