@@ -58,14 +58,14 @@ def layout(shape: torch.Size, last: bool, flat: bool = False, sums: bool = True)
         bc = block(c, 32)
         bw = block(w, ELEMENTS // bc)
         bh = block(h, ELEMENTS // bc // bw)
-        align = _align(c)
-        units = (c // align, h, w)
+        unit = align(c)
+        units = (c // unit, h, w)
     else:
         bw = block(w, ELEMENTS // 2)
         bh = block(h, ELEMENTS // bw)
         bc = block(c, ELEMENTS // bw // bh)
-        align = _align(h if flat else w)
-        units = (c, h // align, 1) if flat else (c, h, w // align)
+        unit = align(h if flat else w)
+        units = (c, h // unit, 1) if flat else (c, h, w // unit)
     c_blocks, w_blocks, h_blocks = -(-c // bc), -(-w // bw), -(-h // bh)
     others = n * c_blocks * w_blocks
     wanted = PROGRAMS if sums else 4 * PROGRAMS
@@ -73,7 +73,7 @@ def layout(shape: torch.Size, last: bool, flat: bool = False, sums: bool = True)
     if sums:
         steps = min(max(steps, ROWS // bh), h_blocks)
     chunks = -(-h_blocks // steps)
-    constants = dict(LAST=last, FLAT=flat, ALIGN=align, BC=bc, BH=bh, BW=bw)
+    constants = dict(LAST=last, FLAT=flat, ALIGN=unit, BC=bc, BH=bh, BW=bw)
     constants.update(IS_WIDE=n * c * h * w > WIDE, num_warps=4)
     arguments = (n, *units, c_blocks, w_blocks, chunks, steps)
     return Layout(arguments, constants, (others * chunks,), chunks, w_blocks, steps)
@@ -94,19 +94,19 @@ def columns(samples: int, groups: int, channels: int, positions: int, last: bool
     """Cut a map that has ``groups`` times ``channels`` channels for sums over each group."""
     bc = block(channels, 32 if last else 16)
     bs = block(positions, ELEMENTS // bc)
-    align = _align(channels if last else positions)
-    units = (channels // align, positions) if last else (channels, positions // align)
+    unit = align(channels if last else positions)
+    units = (channels // unit, positions) if last else (channels, positions // unit)
     c_blocks, s_blocks = -(-channels // bc), -(-positions // bs)
     others = samples * groups * s_blocks
     steps = -(-c_blocks // max(1, min(PROGRAMS // max(others, 1), c_blocks)))
     parts = -(-c_blocks // steps)
     wide = samples * groups * channels * positions > WIDE
-    constants = dict(LAST=last, ALIGN=align, BC=bc, BS=bs, IS_WIDE=wide, num_warps=4)
+    constants = dict(LAST=last, ALIGN=unit, BC=bc, BS=bs, IS_WIDE=wide, num_warps=4)
     arguments = (samples, groups, *units, parts, s_blocks, steps)
     return Columns(arguments, constants, (others * parts,), parts, s_blocks)
 
 
-def _align(size: int) -> int:
+def align(size: int) -> int:
     """The power of two, up to 16, that divides it: how wide loads can be."""
     return min(size & -size, 16)
 
