@@ -57,7 +57,12 @@ NARROW = {
     'FCA': ['freq_sel=top8'],
 }
 DETECTOR = 'faster_rcnn_r50_scsa_1x_coco'
-FEW_REGIONS = ['model.train_cfg.rcnn.sampler.num=16', 'model.train_cfg.rpn_proposal.max_per_img=32']
+TINY_DETECTOR = [
+    'model.backbone.depth=18',
+    'model.neck.in_channels=[64,128,256,512]',
+    'model.train_cfg.rcnn.sampler.num=16',
+    'model.train_cfg.rpn_proposal.max_per_img=32',
+]
 # So many networks at once are compared with one plain network.
 CHUNK = 4
 
@@ -188,7 +193,7 @@ def measure_networks(args: argparse.Namespace, advance: Callable) -> Iterator[di
 
 def measure_detector(args: argparse.Namespace, advance: Callable) -> Iterator[dict]:
     size = (240, 320) if args.device == 'cpu' else (800, 1333)
-    size, options = ((64, 64), FEW_REGIONS) if args.quick else (size, [])
+    size, options = ((64, 64), TINY_DETECTOR) if args.quick else (size, [])
     # mmcv's RoIAlign has no bfloat16 on a CPU.
     amp = args.amp and args.device != 'cpu'
     setting = Setting(batch_size=2, size=size, device=args.device, amp=amp)
