@@ -17,18 +17,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmattn import kernels
 from mmattn.attention import checks
-from mmattn.attention.base import Attention, gated, group_norm
-from mmattn.attention.pooling import window_mean, windows
+from mmattn.attention.base import Attention, GateAttention, group_norm
+from mmattn.attention.pooling import windows
 from mmattn.registry import MODELS
 
 GATES = ('sigmoid', 'softmax')
 SCALES = ('channels', 'positions')
+LARGEST = 2**31 - 1
 DOWN_SAMPLE_MODES = ('avg_pool', 'max_pool', 'recombination')
 
 
 @MODELS.register_module()
-class PCSA(Attention):
+class PCSA(GateAttention):
     """Progressive channel-wise self-attention, the channel half of SCSA.
 
     Window means, normalised, give a query, a key and a value per channel by a
@@ -98,36 +100,75 @@ class PCSA(Attention):
         self.k = nn.Conv2d(in_channels, in_channels, 1, groups=in_channels, bias=qkv_bias)
         self.v = nn.Conv2d(in_channels, in_channels, 1, groups=in_channels, bias=qkv_bias)
 
-    def attend(self, x: Tensor) -> Tensor:
-        batch, channels = x.shape[:2]
-        pooled = group_norm(self.norm, self._compress(x))  # (N, C, H', W')
+    def gates(self, x: Tensor) -> dict[str, Tensor]:
+        return dict(channels=self.channel_gate(x))
+
+    def channel_gate(
+        self, x: Tensor, rows: Tensor | None = None, columns: Tensor | None = None
+    ) -> Tensor:
+        """(N, C, H, W), or that times its gates (N, C, H) and (N, C, W) -> (N, C)."""
+        pooled = group_norm(self.norm, self._compress(x, rows, columns)).flatten(2)
+        heads = self.head_num, self.in_channels // self.head_num
         query, key, value = [
-            layer(pooled).reshape(batch, self.head_num, channels // self.head_num, -1)
-            for layer in (self.q, self.k, self.v)
+            _scaled(layer, pooled).unflatten(1, heads) for layer in (self.q, self.k, self.v)
         ]
-        attended = F.scaled_dot_product_attention(
+        logits = _attend(
             query,
             key,
             value.mean(3, keepdim=True),
-            dropout_p=self.attn_drop_ratio if self.training else 0.0,
-            scale=(query.shape[2] if self.scale == 'channels' else query.shape[3]) ** -0.5,
+            self.attn_drop_ratio if self.training else 0.0,
+            self.factor(pooled.shape[2]),
         )
-        logits = attended.reshape(batch, channels, 1, 1)
-        gate = logits.sigmoid() if self.gate_layer == 'sigmoid' else logits.softmax(1)
-        out = gated(x, gate)
-        if self.channel_shuffle:
-            heads = out.unflatten(1, (self.head_num, -1))
-            out = heads.transpose(1, 2).flatten(1, 2)
-        return out
+        return logits.sigmoid() if self.gate_layer == 'sigmoid' else logits.softmax(1)
 
-    def _compress(self, x: Tensor) -> Tensor:
+    def factor(self, positions: int) -> float:
+        """What the attention's logits are multiplied with, over so many windows."""
+        channels = self.in_channels // self.head_num
+        return (channels if self.scale == 'channels' else positions) ** -0.5
+
+    def attend(self, x: Tensor) -> Tensor:
+        return self.shuffle(super().attend(x))
+
+    def attend_warm(self, x: Tensor, scale: Tensor) -> Tensor:
+        if self.channel_shuffle:
+            return Attention.attend_warm(self, x, scale)
+        return super().attend_warm(x, scale)
+
+    def shuffle(self, x: Tensor) -> Tensor:
+        """With ``channel_shuffle``, the channels in the order in which the heads mix."""
+        if not self.channel_shuffle:
+            return x
+        return x.unflatten(1, (self.head_num, -1)).transpose(1, 2).flatten(1, 2)
+
+    @property
+    def window(self) -> int:
+        """Side of the windows; one larger than any map is the whole map."""
+        return LARGEST if self.window_size == -1 else self.window_size
+
+    def _compress(
+        self, x: Tensor, rows: Tensor | None = None, columns: Tensor | None = None
+    ) -> Tensor:
         """(N, C, H, W) -> (N, C, H // window, W // window), at least 1 x 1."""
-        size = self.window_size
-        if size == -1:
-            pool = x.mean if self.down_sample_mode == 'avg_pool' else x.amax
-            return pool((2, 3), keepdim=True)
         if self.down_sample_mode == 'avg_pool':
-            return window_mean(x, size)
+            return kernels.window_means(x, rows, columns, size=self.window)
+        if rows is not None:
+            x = kernels.gate(x, rows=rows, columns=columns)
         if self.down_sample_mode == 'max_pool':
-            return windows(x, size, -torch.inf).amax((3, 5))
-        return self.conv_d(windows(x, size, 0.0).permute(0, 1, 3, 5, 2, 4).flatten(1, 3))
+            if self.window_size == -1:
+                return x.amax((2, 3), keepdim=True)
+            return windows(x, self.window_size, -torch.inf).amax((3, 5))
+        pixels = windows(x, self.window_size, 0.0).permute(0, 1, 3, 5, 2, 4)
+        return self.conv_d(pixels.flatten(1, 3))
+
+
+def _scaled(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    """A depthwise 1x1 convolution of (N, C, P)."""
+    weight = layer.weight.flatten()[:, None].to(x.dtype)
+    return x * weight if layer.bias is None else x * weight + layer.bias[:, None].to(x.dtype)
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, dropout: float, factor: float) -> Tensor:
+    """(N, heads, C / heads, P) twice and (N, heads, C / heads, 1) -> (N, C)."""
+    return F.scaled_dot_product_attention(
+        query, key, value, dropout_p=dropout, scale=factor
+    ).flatten(1)

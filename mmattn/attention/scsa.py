@@ -13,16 +13,18 @@ Deviations from the original implementation: those of :class:`SMSA` and
 :class:`PCSA`.
 """
 
+import torch
 from torch import Tensor
 
-from mmattn.attention.base import Attention, Weights
+from mmattn import kernels
+from mmattn.attention.base import Attention, GateAttention, Weights
 from mmattn.attention.pcsa import PCSA
 from mmattn.attention.smsa import SMSA
 from mmattn.registry import MODELS
 
 
 @MODELS.register_module()
-class SCSA(Attention):
+class SCSA(GateAttention):
     """Spatial and channel synergistic attention: SMSA, then PCSA.
 
     Formula:
@@ -90,7 +92,54 @@ class SCSA(Attention):
             arguments.update(down_sample_mode='recombination', window_size=window)
         return arguments
 
-    def attend(self, x: Tensor) -> Tensor:
+    def gates(self, x: Tensor) -> dict[str, Tensor]:
         if self.pcsa_first:
+            channels = self.pcsa.channel_gate(x)
+            # The means of the map times this gate.
+            strips = (strip * channels.unsqueeze(2) for strip in kernels.means(x))
+            return dict(**self.smsa.strip_gates(*strips), channels=channels)
+        gates = self.smsa.gates(x)
+        return dict(**gates, channels=self.pcsa.channel_gate(x, **gates))
+
+    def attend(self, x: Tensor) -> Tensor:
+        if self._is_one_operator():
+            return self._whole(x)
+        if self.pcsa.channel_shuffle and self.pcsa_first:
             return self.smsa(self.pcsa(x))
-        return self.pcsa(self.smsa(x))
+        return self.pcsa.shuffle(super().attend(x))
+
+    def attend_warm(self, x: Tensor, scale: Tensor) -> Tensor:
+        if self._is_one_operator():
+            return self._whole(x, scale)
+        if self.pcsa.channel_shuffle:
+            return Attention.attend_warm(self, x, scale)
+        return super().attend_warm(x, scale)
+
+    def _is_one_operator(self) -> bool:
+        """Whether this is the form that the paper proposes, which one kernel computes."""
+        smsa, pcsa = self.smsa, self.pcsa
+        return (
+            (smsa.norm, smsa.gate_layer, pcsa.down_sample_mode) == ('GN', 'sigmoid', 'avg_pool')
+            and not (smsa.norm_first or self.pcsa_first or pcsa.channel_shuffle)
+            and smsa.convs_w is None
+            and pcsa.q.bias is None
+            and not (pcsa.attn_drop_ratio and self.training)
+        )
+
+    def _whole(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
+        smsa, pcsa = self.smsa, self.pcsa
+        rows, columns = (
+            torch.sym_max(length // pcsa.window, 1) if pcsa.scale == 'positions' else 1
+            for length in x.shape[2:]
+        )
+        return kernels.scsa(
+            x,
+            [conv.weight for conv in smsa.convs],
+            [conv.bias for conv in smsa.convs],
+            *((norm.weight, norm.bias, norm.eps) for norm in (smsa.norm_h, smsa.norm_w, pcsa.norm)),
+            (pcsa.q.weight, pcsa.k.weight, pcsa.v.weight),
+            heads=pcsa.head_num,
+            window=pcsa.window,
+            factor=pcsa.factor(rows * columns),
+            scale=scale,
+        )

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmattn import kernels
 from mmattn.attention import checks
-from mmattn.attention.base import Attention, batch_norm, gated, group_norm
+from mmattn.attention.base import GateAttention, batch_norm, group_norm
 from mmattn.registry import MODELS
 
 GATES = ('sigmoid', 'softmax')
@@ -24,7 +25,7 @@ NORMS = ('GN', 'BN', 'LN', 'none')
 
 
 @MODELS.register_module()
-class SMSA(Attention):
+class SMSA(GateAttention):
     """Shareable multi-semantic spatial attention, the spatial half of SCSA.
 
     The channels are split into groups; each convolves the row and the column
@@ -78,18 +79,22 @@ class SMSA(Attention):
             checks.odd(self, 'group_kernel_sizes', size)
         self.gate_layer = checks.choice(self, 'gate_layer', gate_layer, GATES)
         checks.choice(self, 'norm', norm, NORMS)
+        self.norm = norm
         self.norm_first = norm_first
         self.convs = _branches(in_channels, sizes)
         self.convs_w = None if shared else _branches(in_channels, sizes)
         self.norm_h = self._make_norm(norm, groups, norm_cfg)
         self.norm_w = self._make_norm(norm, groups, norm_cfg)
 
-    def attend(self, x: Tensor) -> Tensor:
-        rows, columns = x.mean(3), x.mean(2)  # (N, C, H), (N, C, W)
+    def gates(self, x: Tensor) -> dict[str, Tensor]:
+        return self.strip_gates(*kernels.means(x))
+
+    def strip_gates(self, rows: Tensor, columns: Tensor) -> dict[str, Tensor]:
+        """Means of rows (N, C, H) and columns (N, C, W) -> their gates, of the same shapes."""
+        height = rows.shape[2]
         if self.norm_first:
             rows, columns = _normalise(self.norm_h, rows), _normalise(self.norm_w, columns)
         if self.convs_w is None:
-            height = x.shape[2]
             # One convolution for both: zeros between them act as the padding.
             gap = max(conv.kernel_size[0] for conv in self.convs) // 2
             strip = _convolve(self.convs, torch.cat((F.pad(rows, (0, gap)), columns), 2))
@@ -98,7 +103,7 @@ class SMSA(Attention):
             rows, columns = _convolve(self.convs, rows), _convolve(self.convs_w, columns)
         if not self.norm_first:
             rows, columns = _normalise(self.norm_h, rows), _normalise(self.norm_w, columns)
-        return gated(x, self._gate(rows)[:, :, :, None], self._gate(columns)[:, :, None, :])
+        return dict(rows=self._gate(rows), columns=self._gate(columns))
 
     def _make_norm(self, norm: str, groups: int, norm_cfg: dict | None) -> nn.Module | None:
         if norm == 'GN':
