@@ -43,6 +43,13 @@ def test_wheel_carries_configs_and_tools(wheel, project_root):
     # What only maintains the project stays in its repository.
     allowed = ('mmattn/', f'mmattn-{mmattn.__version__}.dist-info/')
     assert all(name.startswith(allowed) for name in inside)
+    # The sources of the kernels without what a build has left among them.
+    folder = 'mmattn/.mim/kernels'
+    kernels = {name for name in inside if name.startswith(f'{folder}/')}
+    sources = {p.name for p in (project_root / 'kernels' / 'src').iterdir()}
+    assert kernels == {f'{folder}/src/{name}' for name in sources} | {
+        f'{folder}/{name}' for name in ('pyproject.toml', 'setup.py', 'mmattn_kernels/__init__.py')
+    }
     suffixes = {Path(name).suffix for name in inside if '/.mim/' not in name}
     assert suffixes <= {'.py', '.yml', '', '.txt', '.typed'}, suffixes
 
@@ -157,6 +164,14 @@ def test_doctor_runs_without_a_stack(bare_python):
     assert done.returncode == 1, done.stderr
     for words in ('torch is not installed', 'mmcv is not installed', 'cure: pip install', 'gcc'):
         assert words in done.stdout
+    assert "No module named 'torch'" in ' '.join(done.stdout.split())
+
+
+def test_build_kernels_without_torch(bare_python):
+    done = bare_python('-m', 'mmattn', 'build-kernels')
+    assert done.returncode == 2
+    said = 'error: the kernels are compiled against torch, which is not installed.\n'
+    assert done.stderr == said
 
 
 def test_version_without_a_stack(bare_python):
@@ -177,7 +192,7 @@ def test_the_commands_are_listed_with_a_line_each(capsys, monkeypatch):
     assert main([]) == 2
     lines = [line.split() for line in capsys.readouterr().err.splitlines()]
     names = [line[0] for line in lines[lines.index(['COMMAND']) + 1 :] if line]
-    assert names[:5] == ['doctor', 'attention', 'data', 'experiments', 'version']
+    assert names[:5] == ['doctor', 'attention', 'data', 'experiments', 'build-kernels']
     assert not any('zoo' in line for line in lines)
 
 
