@@ -11,13 +11,14 @@ import math
 
 from torch import Tensor, nn
 
+from mmattn import kernels
 from mmattn.attention import checks
-from mmattn.attention.base import Attention, Weights, gated
+from mmattn.attention.base import GateAttention, Weights
 from mmattn.registry import MODELS
 
 
 @MODELS.register_module()
-class ECA(Attention):
+class ECA(GateAttention):
     """Channel gate from a convolution along the channels of the global mean.
 
     Formula:
@@ -50,7 +51,6 @@ class ECA(Attention):
     def arguments_from(cls, channels: int, weights: Weights) -> dict:
         return dict(kernel_size=weights['conv.weight'].shape[-1])
 
-    def attend(self, x: Tensor) -> Tensor:
-        squeezed = x.mean((2, 3))  # (N, C)
-        gate = self.conv(squeezed[:, None]).sigmoid()  # (N, 1, C)
-        return gated(x, gate[:, 0, :, None, None])
+    def gates(self, x: Tensor) -> dict[str, Tensor]:
+        logits = self.conv(kernels.mean(x)[:, None])  # (N, 1, C)
+        return dict(channels=logits[:, 0].sigmoid())

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmattn import kernels
 from mmattn.attention import checks
-from mmattn.attention.base import Attention, gated, group_norm
+from mmattn.attention.base import GateAttention, group_norm
 from mmattn.registry import MODELS
 
 
 @MODELS.register_module()
-class ELA(Attention):
+class ELA(GateAttention):
     """Gates along the height and the width from one depthwise 1D convolution.
 
     Formula:
@@ -53,14 +54,15 @@ class ELA(Attention):
         )
         self.gn = nn.GroupNorm(num_groups, in_channels)
 
-    def attend(self, x: Tensor) -> Tensor:
+    def gates(self, x: Tensor) -> dict[str, Tensor]:
         height = x.shape[2]
+        rows, columns = kernels.means(x)
         # One convolution for both: zeros between them act as the padding.
         gap = self.conv.kernel_size[0] // 2
-        strip = self.conv(torch.cat((F.pad(x.mean(3), (0, gap)), x.mean(2)), 2))
+        strip = self.conv(torch.cat((F.pad(rows, (0, gap)), columns), 2))
         rows = self._norm(strip[:, :, :height]).sigmoid()
         columns = self._norm(strip[:, :, height + gap :]).sigmoid()
-        return gated(x, rows[:, :, :, None], columns[:, :, None, :])
+        return dict(rows=rows, columns=columns)
 
     def _norm(self, strip: Tensor) -> Tensor:
         return group_norm(self.gn, strip)

@@ -17,10 +17,12 @@ import math
 import torch
 from torch import Tensor
 
+from mmattn import kernels
 from mmattn.attention import checks
 from mmattn.attention.base import Weights
 from mmattn.attention.pooling import pooling_matrix
 from mmattn.attention.se import Excitation
+from mmattn.kernels.primitive import seen_through
 from mmattn.registry import MODELS
 from mmattn.utils.errors import InvalidValue
 
@@ -79,7 +81,9 @@ class FCA(Excitation):
         pairs = FREQUENCIES[freq_sel[:3]].split()[:count]
         for axis, name in enumerate(('vertical', 'horizontal')):
             cosines = torch.tensor([_cosines(int(pair[axis]), dct_size) for pair in pairs])
-            self.register_buffer(name, cosines, persistent=False)  # (N frequencies, dct_size)
+            self.register_buffer(name, cosines, persistent=False)  # (F, dct_size)
+        # The planes of the latest size of a map, and what they hold for.
+        self._latest = None, None
 
     @classmethod
     def slot_defaults(cls, stage: int) -> dict:
@@ -106,13 +110,21 @@ class FCA(Excitation):
         )
 
     def squeeze(self, x: Tensor) -> Tensor:
-        batch, channels, height, width = x.shape
+        height, width = x.shape[2:]
+        if seen_through(x):
+            return kernels.project(x, self._planes(height, width))
+        key = height, width, self.vertical.device, self.vertical.dtype
+        if self._latest[0] != key:
+            # Training may follow inference, and use them.
+            with torch.inference_mode(False):
+                self._latest = key, self._planes(height, width)
+        return kernels.project(x, self._latest[1])
+
+    def _planes(self, height: int, width: int) -> Tensor:
+        """(F, H, W): for each frequency the weights of a map's values."""
         rows = self.vertical @ pooling_matrix(self.dct_size, height, self.vertical)  # (F, H)
         columns = self.horizontal @ pooling_matrix(self.dct_size, width, self.horizontal)  # (F, W)
-        groups = x.reshape(batch, rows.shape[0], -1, height, width)
-        spectrum = torch.einsum('nfchw,fw->nfch', groups, columns.to(x.dtype))
-        spectrum = torch.einsum('nfch,fh->nfc', spectrum, rows.to(x.dtype))
-        return spectrum.reshape(batch, channels)
+        return rows[:, :, None] * columns[:, None, :]
 
 
 def _cosines(frequency: int, size: int) -> list[float]:

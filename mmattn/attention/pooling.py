@@ -1,8 +1,12 @@
 """Pooling to a grid and to windows, for any size of the map, exportable and deterministic."""
 
+import itertools
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from mmattn.kernels.primitive import is_channels_last
 
 # torch 2.1 has neither this nor dynamic sizes in torch.export.
 CAN_EXPORT = hasattr(torch.compiler, 'is_compiling')
@@ -28,11 +32,25 @@ def pooling_matrix(cells: int, size: int, like: Tensor) -> Tensor:
     return inside / (stop - start).to(like.dtype)
 
 
-def grid_mean(x: Tensor, cells: int) -> Tensor:
-    """(N, C, H, W) -> (N, C, cells, cells)."""
-    rows = pooling_matrix(cells, x.shape[2], x)
-    columns = pooling_matrix(cells, x.shape[3], x)
-    return rows @ (x @ columns.transpose(0, 1))
+def grid_means(x: Tensor, *grids: int) -> list[Tensor]:
+    """Means over grids of windows, in one read: (N, C, H, W) -> (N, C, grid, grid) for each."""
+    rows, columns = (
+        torch.cat([pooling_matrix(grid, size, x) for grid in grids]) for size in x.shape[2:]
+    )
+    means = _projected(x, rows, columns)
+    stops = itertools.accumulate(grids)
+    corners = [slice(stop - grid, stop) for grid, stop in zip(grids, stops, strict=True)]
+    return [means[:, :, corner, corner] for corner in corners]
+
+
+def _projected(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """(N, C, H, W), (K, H), (L, W) -> (N, C, K, L): x between two matrices."""
+    if not _exporting() and is_channels_last(x):
+        strips = columns @ x.permute(0, 2, 3, 1)  # (N, H, L, C)
+        means = rows @ strips.flatten(2)  # (N, K, L * C)
+        return means.unflatten(2, (len(columns), -1)).permute(0, 3, 1, 2)
+    # Not @, which for each of N * C calls a product of its own.
+    return F.linear(F.linear(x, columns).transpose(2, 3), rows).transpose(2, 3)
 
 
 def window_mean(x: Tensor, size: int) -> Tensor:

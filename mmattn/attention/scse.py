@@ -8,11 +8,10 @@ Deviations: at least one hidden channel. The paper adds the two branches of
 SCSE, its code takes their maximum; the code's way is the default.
 """
 
-import torch
 from torch import Tensor, nn
 
 from mmattn.attention import checks
-from mmattn.attention.base import Attention, gated
+from mmattn.attention.base import GateAttention
 from mmattn.attention.se import Excitation
 from mmattn.registry import MODELS
 
@@ -35,7 +34,7 @@ class CSE(Excitation):
 
 
 @MODELS.register_module()
-class SSE(Attention):
+class SSE(GateAttention):
     """Spatial gate from a 1x1 convolution to one plane.
 
     Formula:
@@ -46,12 +45,12 @@ class SSE(Attention):
         super().__init__(in_channels, warm_start)
         self.conv = nn.Conv2d(in_channels, 1, 1)
 
-    def attend(self, x: Tensor) -> Tensor:
-        return gated(x, self.conv(x).sigmoid())
+    def gates(self, x: Tensor) -> dict[str, Tensor]:
+        return dict(planes=self.conv(x).sigmoid())
 
 
 @MODELS.register_module()
-class SCSE(Attention):
+class SCSE(GateAttention):
     """CSE and SSE side by side.
 
     Formula:
@@ -76,6 +75,5 @@ class SCSE(Attention):
         self.cse = CSE(in_channels, reduction)
         self.sse = SSE(in_channels)
 
-    def attend(self, x: Tensor) -> Tensor:
-        channel, spatial = self.cse(x), self.sse(x)
-        return torch.maximum(channel, spatial) if self.join == 'max' else channel + spatial
+    def gates(self, x: Tensor) -> dict[str, Tensor]:
+        return dict(**self.cse.gates(x), **self.sse.gates(x), join=self.join)

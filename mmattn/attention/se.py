@@ -9,6 +9,7 @@ mmpretrain's SEResNet has biases: ``bias=True``.
 
 from torch import Tensor, nn
 
+from mmattn import kernels
 from mmattn.attention.base import GateAttention, Weights, hidden_channels, reduction_from
 from mmattn.registry import MODELS
 
@@ -35,7 +36,7 @@ class Excitation(GateAttention):
 
     def squeeze(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C), the global mean."""
-        return x.mean((2, 3))
+        return kernels.mean(x)
 
     def excite(self, squeezed: Tensor) -> Tensor:
         """(..., C) -> (..., C), before the sigmoid."""

@@ -8,12 +8,11 @@ Deviations: at least one hidden channel. RGSE's 7x7 windows make a grid of 8, 4,
 is fixed and the windows follow the map.
 """
 
-import torch
 from torch import Tensor, nn
 
 from mmattn.attention import checks
 from mmattn.attention.base import Weights, batch_norm
-from mmattn.attention.pooling import grid_mean
+from mmattn.attention.pooling import grid_means
 from mmattn.attention.se import Excitation
 from mmattn.registry import MODELS
 
@@ -57,8 +56,9 @@ class SPSE(Excitation):
         self.norm = batch_norm(self, in_channels, norm_cfg)
 
     def squeeze(self, x: Tensor) -> Tensor:
-        pooled = [conv(grid_mean(x, conv.kernel_size[0])) for conv in self.convs]
-        return self.norm(torch.stack(pooled).sum(0)).relu().flatten(1)
+        means = grid_means(x, *(conv.kernel_size[0] for conv in self.convs))
+        pooled = sum(_weighed(grid, conv) for grid, conv in zip(means, self.convs, strict=True))
+        return self.norm(pooled[:, :, None, None]).relu().flatten(1)
 
 
 @MODELS.register_module()
@@ -110,4 +110,14 @@ class RGSE(Excitation):
     def squeeze(self, x: Tensor) -> Tensor:
         if self.grid == 1:
             return super().squeeze(x).relu()
-        return self.norm(self.conv(grid_mean(x, self.grid))).relu().flatten(1)
+        pooled = _weighed(*grid_means(x, self.grid), self.conv)
+        return self.norm(pooled[:, :, None, None]).relu().flatten(1)
+
+
+def _weighed(grid: Tensor, conv: nn.Conv2d) -> Tensor:
+    """A depthwise convolution as large as its input: (N, C, g, g) -> (N, C).
+
+    As a product and a sum, which cost less than a convolution of such small maps.
+    """
+    weighed = (grid * conv.weight[:, 0].to(grid.dtype)).sum((2, 3))
+    return weighed if conv.bias is None else weighed + conv.bias.to(grid.dtype)

@@ -8,17 +8,20 @@ from mmattn.kernels.channel_pool import channel_pool
 from mmattn.kernels.choice import implementation, using
 from mmattn.kernels.gate import gate
 from mmattn.kernels.mean_max import mean_max
-from mmattn.kernels.means import means
+from mmattn.kernels.means import mean, means
+from mmattn.kernels.project import project
 from mmattn.kernels.scsa import scsa
 from mmattn.kernels.simam import simam
 from mmattn.kernels.windows import window_means
 
 __all__ = [
     'channel_pool',
-    'mean_max',
     'gate',
     'implementation',
+    'mean',
+    'mean_max',
     'means',
+    'project',
     'scsa',
     'simam',
     'using',

@@ -76,7 +76,7 @@ class Primitive:
 
     def __call__(self, *inputs: Any) -> Tensor | tuple[Tensor, ...]:
         """The result; by the reference itself where something has to see through it."""
-        if _seen_through(inputs[0]):
+        if seen_through(inputs[0]):
             results = self.reference(*inputs)
         elif choice.CAN_REGISTER and torch._C._len_torch_dispatch_stack():
             results = self._operator(*inputs)  # what watches operators is to see this one
@@ -145,6 +145,11 @@ class Primitive:
         return tuple(next(gradients) if need else None for need in needed)
 
 
+def is_channels_last(x: Tensor) -> bool:
+    """Whether the channels of a map lie side by side, and not its columns."""
+    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+
+
 def _all(results: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return (results,) if isinstance(results, Tensor) else results
 
@@ -154,7 +159,8 @@ def _one_or_all(results: Tensor | tuple[Tensor, ...]) -> Tensor | tuple[Tensor, 
     return results[0] if isinstance(results, tuple) and len(results) == 1 else results
 
 
-def _seen_through(x: Tensor) -> bool:
+def seen_through(x: Tensor) -> bool:
+    """Whether a map is no plain tensor with values: in torch.compile, export, jit, functorch."""
     return (
         is_compiling()
         or type(x) not in (Tensor, torch.nn.Parameter)

@@ -1,0 +1,62 @@
+"""The sum of a map under weights, a plane of them for each group of channels."""
+
+import torch
+from torch import Tensor
+
+from mmattn.kernels.primitive import Primitive, is_channels_last
+
+
+def project(x: Tensor, planes: Tensor) -> Tensor:
+    """z[n, c] = sum over h, w of x[n, c, h, w] planes[g, h, w], in the dtype of ``x``.
+
+    Args:
+        x: (N, C, H, W).
+        planes: (G, H, W) where G divides C: one plane for C / G channels in turn. It is
+            held in float32 at least.
+
+    Returns:
+        (N, C). Sums are taken in float32 at least.
+    """
+    wide = torch.promote_types(x.dtype, torch.float32)
+    return _project(x, planes.to(wide)).to(x.dtype)  # which autocast would change
+
+
+def _reference(x, planes):
+    groups = x.unflatten(1, (planes.shape[0], -1))
+    return torch.einsum('ngchw,ghw->ngc', groups, planes.to(x.dtype)).flatten(1)
+
+
+def _forward(x, planes):
+    planes = planes.to(x.dtype).flatten(1)  # (G, HW)
+    groups, batch = planes.shape[0], x.shape[0]
+    if not is_channels_last(x):
+        return (x.view(batch, groups, -1, planes.shape[1]) @ planes[:, :, None]).view(batch, -1)
+    # Every plane with every channel, and what belongs together: no copy of the map.
+    spectrum = planes @ x.permute(0, 2, 3, 1).flatten(1, 2)  # (N, G, C)
+    own = spectrum.unflatten(2, (groups, -1)).diagonal(dim1=1, dim2=2)  # (N, C / G, G)
+    return own.transpose(1, 2).reshape(batch, -1)
+
+
+def _backward(grad, x, planes):
+    grad = grad.unflatten(1, (planes.shape[0], -1))  # (N, G, C / G)
+    own = planes.to(x.dtype)
+    if is_channels_last(x):
+        spectrum = torch.diag_embed(grad.transpose(1, 2), dim1=1, dim2=2).flatten(2)  # (N, G, C)
+        dx = own.flatten(1).t() @ spectrum  # (N, HW, C)
+        dx = dx.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
+    else:
+        dx = (grad[:, :, :, None, None] * own[:, None]).flatten(1, 2)
+    return dx, _of_planes(grad, x, planes)
+
+
+def _of_planes(grad, x, planes):
+    """The planes' gradient; those of a paper are constants."""
+    if not planes.requires_grad:
+        return planes.new_zeros(()).expand_as(planes)
+    groups = x.unflatten(1, (planes.shape[0], -1)).to(planes.dtype)
+    return torch.einsum('ngc,ngchw->ghw', grad.to(planes.dtype), groups)
+
+
+_project = Primitive(
+    'project(Tensor x, Tensor planes) -> Tensor', _reference, _backward, forward=_forward
+)
