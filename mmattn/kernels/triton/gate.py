@@ -94,7 +94,8 @@ def _backward(
         if scale is not None:
             of_scale += product * (factor - 1)
             factor = 1 + s * (factor - 1)
-        tl.store(grad_x + at, value * factor, inside)
+        if grad_x is not None:
+            tl.store(grad_x + at, value * factor, inside)
         by_row = tl.sum(product * column, 2, keep_dims=True) * s
         if rows is not None:
             row_at = ((w_block * N + n) * C + c) * H + h
@@ -191,25 +192,48 @@ def gate_backward(grad, x, rows, columns, channels, planes, scale, join) -> tupl
     if not len(x):
         return grad_x, *(x.new_empty(0) if g is None else torch.zeros_like(g) for g in gates)
     if planes is None:
-        cut = tiles.layout(x.shape, last, not strips)
-        parts = cut.w_blocks, cut.chunks, cut.chunks * cut.w_blocks
-        kernel, inputs, join = _backward, (rows, columns, channels, scale), {}
+        sums, of_scale = gradients(grad, x, last, gates[:3], scale, grad_x)
+        sums = *sums, None
     else:
-        groups, positions = planes.shape[1], x.shape[2] * x.shape[3]
-        cut = tiles.columns(len(x), groups, x.shape[1] // groups, positions, last)
-        parts = cut.s_blocks, cut.parts
-        kernel, inputs, join = _backward_planes, (channels, planes, scale), dict(JOIN=join)
-    given = gates[:3] if planes is None else gates[2:4]
+        sums, of_scale = _with_planes(grad, x, last, channels, planes, scale, join, grad_x)
+    of_scale = None if scale is None else of_scale.sum().reshape(scale.shape)
+    return grad_x, *(x.new_empty(0) if total is None else total for total in (*sums, of_scale))
+
+
+def gradients(grad, x, last, gates, scale, grad_x=None) -> tuple[list, Tensor | None]:
+    """Of rows, columns and channels, in their dtype; of the scale, one sum a program.
+
+    And where there is room for it of the map.
+    """
+    strips = gates[0] is not None or gates[1] is not None
+    cut = tiles.layout(x.shape, last, not strips)
+    parts = cut.w_blocks, cut.chunks, cut.chunks * cut.w_blocks
     sums = [
-        None if g is None else tiles.partial_sums(part, g.shape, x)
-        for g, part in zip(given, parts, strict=True)
+        None if g is None else tiles.partial_sums(part, g.shape, g)
+        for g, part in zip(gates, parts, strict=True)
     ]
     of_scale = None if scale is None else x.new_empty(cut.grid, dtype=torch.float32)
     with tiles.on(x):
-        kernel[cut.grid](
-            grad, x, *inputs, grad_x, *sums, of_scale, *cut.arguments, **join, **cut.constants
+        _backward[cut.grid](
+            grad, x, *gates, scale, grad_x, *sums, of_scale, *cut.arguments, **cut.constants
         )
-        sums = [None if part is None else tiles.add_up(part, x.dtype) for part in sums]
-    sums = [*sums, None] if planes is None else [None, None, *sums]
-    sums.append(None if scale is None else of_scale.sum().reshape(scale.shape))
-    return grad_x, *(x.new_empty(0) if total is None else total for total in sums)
+        return [
+            None if g is None else tiles.add_up(part, g.dtype)
+            for g, part in zip(gates, sums, strict=True)
+        ], of_scale
+
+
+def _with_planes(grad, x, last, channels, planes, scale, join, grad_x):
+    n, c, h, w = x.shape
+    groups = planes.shape[1]
+    cut = tiles.columns(n, groups, c // groups, h * w, last)
+    of_planes = tiles.partial_sums(cut.parts, planes.shape, x)
+    of_channels = None if channels is None else tiles.partial_sums(cut.s_blocks, (n, c), x)
+    of_scale = None if scale is None else x.new_empty(cut.grid, dtype=torch.float32)
+    with tiles.on(x):
+        _backward_planes[cut.grid](
+            grad, x, channels, planes, scale, grad_x, of_channels, of_planes, of_scale,
+            *cut.arguments, JOIN=join, **cut.constants,
+        )  # fmt: skip
+        of_channels = None if channels is None else tiles.add_up(of_channels, x.dtype)
+        return (None, None, of_channels, tiles.add_up(of_planes, x.dtype)), of_scale

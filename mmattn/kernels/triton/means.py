@@ -49,14 +49,18 @@ def _backward(
 
 def means(x: Tensor) -> tuple[Tensor, Tensor]:
     x, last = tiles.dense(x)
+    with tiles.on(x):
+        return means_in(x, last, x.dtype)
+
+
+def means_in(x: Tensor, last: bool, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     n, c, h, w = x.shape
     cut = tiles.layout(x.shape, last)
-    rows = tiles.partial_sums(cut.w_blocks, (n, c, h), x)
-    columns = tiles.partial_sums(cut.chunks, (n, c, w), x)
-    with tiles.on(x):
-        if n:
-            _forward[cut.grid](x, rows, columns, *cut.arguments, **cut.constants)
-        return tiles.add_up(rows, x.dtype), tiles.add_up(columns, x.dtype)
+    rows = tiles.partial_sums(cut.w_blocks, (n, c, h), x, dtype)
+    columns = tiles.partial_sums(cut.chunks, (n, c, w), x, dtype)
+    if n:
+        _forward[cut.grid](x, rows, columns, *cut.arguments, **cut.constants)
+    return tiles.add_up(rows, dtype), tiles.add_up(columns, dtype)
 
 
 def means_backward(grad_rows: Tensor, grad_columns: Tensor, x: Tensor) -> Tensor:

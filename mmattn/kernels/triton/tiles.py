@@ -190,16 +190,21 @@ def _add_up(partial, out, parts, size, BLOCK: tl.constexpr):
     tl.store(out + i, total, i < size)
 
 
-def partial_sums(parts: int, shape: tuple[int, ...], like: Tensor) -> Tensor:
+def partial_sums(
+    parts: int, shape: tuple[int, ...], like: Tensor, dtype: torch.dtype | None = None
+) -> Tensor:
     """Where the programs put their sums: one part is the result itself, more are float32."""
-    return like.new_empty((parts, *shape), dtype=like.dtype if parts == 1 else torch.float32)
+    dtype = (dtype or like.dtype) if parts == 1 else torch.float32
+    return like.new_empty((parts, *shape), dtype=dtype)
 
 
 def add_up(partial: Tensor, dtype: torch.dtype) -> Tensor:
     """Sums of all parts, always in the same order: (parts, ...) -> (...)."""
     if len(partial) == 1:
-        return partial[0]
+        return partial.view(partial.shape[1:])
     out = partial.new_empty(partial.shape[1:], dtype=dtype)
     size = out.numel()
+    if not size:
+        return out
     _add_up[(triton.cdiv(size, 256),)](partial, out, len(partial), size, BLOCK=256)
     return out
