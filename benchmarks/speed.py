@@ -64,7 +64,7 @@ TINY_DETECTOR = [
     'model.train_cfg.rpn_proposal.max_per_img=32',
 ]
 # So many networks at once are compared with one plain network.
-CHUNK = 4
+CHUNK = 6
 
 
 def parse_args() -> argparse.Namespace:
@@ -242,7 +242,7 @@ def main() -> None:
     size = (32, 32) if args.quick else (224, 224)
     batch = 2 if args.quick else args.batch_size
     args.setting = Setting(batch, size, args.device, args.amp)
-    args.rounds, args.limit = (2, 0.1) if args.quick else (args.rounds, 6.0)
+    args.rounds, args.limit = (2, 0.1) if args.quick else (args.rounds, 4.0)
     about = machine(args.device)
     about['allocator'] = 'glibc, keeps what is freed' if steady_allocator() else 'as it is'
     like = torch.empty(0, device=args.device, dtype=args.setting.dtype)
@@ -252,12 +252,15 @@ def main() -> None:
     path = args.out / f'{name}.json'
     args.out.mkdir(parents=True, exist_ok=True)
     parts = json.loads(path.read_text()) if path.is_file() else {}
-    with Progress(console=Console(stderr=True)) as progress:
+    console = Console(stderr=True)
+    if about['load'] > 0.5:
+        console.print(f'note: the machine is not idle (load {about["load"]}): timings will swing.')
+    with Progress(console=console) as progress:
         for part in args.parts:
             bar = progress.add_task(part, total=None)
 
             def advance(what: str, bar: int = bar, part: str = part) -> None:
-                progress.update(bar, description=f'{part}: {what}', advance=1)
+                progress.update(bar, description=f'{part}: {what}')
 
             started = time.perf_counter()
             rows = list(MEASURE[part](args, advance))

@@ -46,7 +46,8 @@ def _about(part: dict) -> str:
     return (
         f'`{part["command"]}`: {part["device"]}, {part["threads"]} threads, torch {part["torch"]}, '
         f'Python {part["python"]}, CUDA {part["cuda"]}; kernels (auto): {part["kernels"]}; '
-        f'allocator: {part["allocator"]}; {part["date"]}, {part["minutes"]} minutes.\n'
+        f'allocator: {part["allocator"]}; {part["date"]}, {part["minutes"]} minutes, '
+        f'load of the machine before: {part["load"]}.\n'
     )
 
 
@@ -76,7 +77,7 @@ def _pair(auto: float, pure: float) -> str:
 
 
 def _milliseconds(row: dict) -> str:
-    return ' / '.join(f'{1e3 * row["seconds"][key][0]:.3g}' for key in (*WAYS, 'literal', 'bound'))
+    return ' / '.join(f'{1e3 * row["seconds"][key][0]:.4g}' for key in (*WAYS, 'literal', 'bound'))
 
 
 def _networks(rows: list[dict]) -> Iterator[str]:

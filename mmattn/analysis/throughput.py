@@ -70,8 +70,11 @@ def alternate(
     for name, function in candidates.items():
         if warm_up:
             _seconds(function, warm_up)
-        # The first call may have compiled something; this one tells.
-        calls[name] = max(1, round(sample / max(_seconds(function, 1), 1e-7)))
+        # The first call may have compiled something, and any may be interrupted.
+        once = _seconds(function, 1)
+        if once < 10 * sample:
+            once = min(once, *(_seconds(function, 1) for _ in range(3)))
+        calls[name] = max(1, round(sample / max(once, 1e-7)))
     collects = gc.isenabled()
     gc.collect()
     gc.disable()
@@ -175,6 +178,8 @@ def machine(device: str | torch.device = 'cpu') -> dict[str, object]:
         'python': platform.python_version(),
         'torch': torch.__version__,
         'cuda': torch.version.cuda,
+        # Processes that ran in the last minute: timings need an idle machine.
+        'load': round(os.getloadavg()[0], 1),
         'date': time.strftime('%Y-%m-%d'),
     }
 
