@@ -87,11 +87,11 @@ def build_kernels() -> None:
     )
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
-        # A build leaves files behind, and the folder may not be writable.
-        copy = Path(scratch) / 'kernels'
-        skipped = shutil.ignore_patterns('build', '*.egg-info', '_C*', 'built.json', '__pycache__')
-        shutil.copytree(folder, copy, ignore=skipped)
-        command = [*installer, str(copy)]
+        if folder.is_relative_to(PACKAGE):
+            # A build leaves files behind, and what is installed may not be writable. A checkout
+            # ignores them, and there `uv sync` knows the package by its folder.
+            folder = Path(shutil.copytree(folder, Path(scratch) / 'kernels'))
+        command = [*installer, str(folder)]
         done = subprocess.run(
             command, cwd=scratch, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )

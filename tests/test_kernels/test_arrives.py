@@ -88,6 +88,7 @@ import sys
 from pathlib import Path
 from mmattn.doctor import kernels
 kernels.sources = lambda: Path(sys.argv[1])
+kernels.PACKAGE = Path(sys.argv[1]).parent
 kernels.build_kernels()
 import mmattn_kernels
 assert Path(mmattn_kernels.__file__).is_relative_to(sys.prefix), mmattn_kernels.__file__
