@@ -8,6 +8,11 @@
 template <typename T>
 struct Kernels {
   void (*means)(const Parallel&, Shape, const T* x, T* rows, T* columns);
+  void (*means_backward)(const Parallel&, Shape, const T* rows, const T* columns, T* dx);
+  void (*project)(const Parallel&, Shape, int64_t groups, const T* x, const wide_t<T>* planes,
+                  T* z);
+  void (*project_backward)(const Parallel&, Shape, int64_t groups, const T* grad,
+                           const wide_t<T>* planes, T* dx);
   void (*gate)(const Parallel&, Shape, const Gates<T>&, const T* x, T* y);
   void (*gate_backward)(const Parallel&, Shape, const Gates<T>&, const T* grad, const T* x,
                         const GateGrads<T>&);
@@ -21,6 +26,11 @@ struct Kernels {
                        wide_t<T>* peak);
   void (*channel_pool_backward)(const Parallel&, Shape, const T* grad, const T* x,
                                 const T* gates, const wide_t<T>* peak, T* dx, wide_t<T>* dgates);
+  void (*shuffle_gate)(const Parallel&, Shape, int64_t groups, double eps, const T* x,
+                       const T* slope, const T* offset, T* y);
+  void (*shuffle_gate_backward)(const Parallel&, Shape, int64_t groups, double eps,
+                                const T* grad, const T* x, const T* slope, const T* offset,
+                                T* dx, wide_t<T>* dslope, wide_t<T>* doffset);
   void (*window_means)(const Parallel&, Shape, int64_t size, const T* x, const wide_t<T>* rows,
                        const wide_t<T>* columns, wide_t<T>* pooled);
   void (*window_means_backward)(const Parallel&, Shape, int64_t size, const wide_t<T>* pooled,

@@ -3,19 +3,70 @@
 
 namespace {
 
+Tensor empty_of(const Tensor& x, at::IntArrayRef sizes) {
+  return at::empty(sizes, x.options().memory_format(at::MemoryFormat::Contiguous));
+}
+
 std::tuple<Tensor, Tensor> means(const Tensor& input) {
   Tensor x = input.contiguous(format_of(input));
   Shape s = shape_of(x);
-  Tensor rows = at::empty({s.n, s.c, s.h}, x.options().memory_format(at::MemoryFormat::Contiguous));
-  Tensor columns = at::empty({s.n, s.c, s.w}, rows.options());
+  Tensor rows = empty_of(x, {s.n, s.c, s.h}), columns = empty_of(x, {s.n, s.c, s.w});
+  if (x.numel() == 0) return {rows, columns};
   WITH_TYPE(x, [&] {
     kernels<T>().means(parallel, s, in<T>(x), out<T>(rows), out<T>(columns));
   });
   return {rows, columns};
 }
 
-Tensor empty_of(const Tensor& x, at::IntArrayRef sizes) {
-  return at::empty(sizes, x.options().memory_format(at::MemoryFormat::Contiguous));
+Tensor means_backward(const Tensor& grad_rows, const Tensor& grad_columns, const Tensor& x) {
+  Tensor dx = at::empty(x.sizes(), x.options().memory_format(format_of(x)));
+  if (x.numel() == 0) return dx;
+  Tensor rows = grad_rows.to(x.scalar_type()).contiguous(),
+         columns = grad_columns.to(x.scalar_type()).contiguous();
+  WITH_TYPE(x, [&] {
+    kernels<T>().means_backward(parallel, shape_of(x), in<T>(rows), in<T>(columns), out<T>(dx));
+  });
+  return dx;
+}
+
+// The planes of a projection, in what sums of x are taken in.
+Tensor weights_of(const Tensor& x, const Tensor& planes) {
+  Shape s = shape_of(x);
+  TORCH_CHECK(planes.dim() == 3 && planes.size(0) > 0 && s.c % planes.size(0) == 0 &&
+                  planes.size(1) == s.h && planes.size(2) == s.w,
+              "planes must be (G, ", s.h, ", ", s.w, ") with G dividing ", s.c, ", got ",
+              planes.sizes());
+  return planes.to(at::toOpMathType(x.scalar_type())).contiguous();
+}
+
+Tensor project(const Tensor& input, const Tensor& planes) {
+  Tensor x = input.contiguous(format_of(input)), weights = weights_of(x, planes);
+  Tensor z = empty_of(x, {x.size(0), x.size(1)});
+  if (x.numel() == 0) return z;
+  WITH_TYPE(x, [&] {
+    kernels<T>().project(parallel, shape_of(x), planes.size(0), in<T>(x), in<wide_t<T>>(weights),
+                         out<T>(z));
+  });
+  return z;
+}
+
+std::tuple<Tensor, Tensor> project_backward(const Tensor& grad_z, const Tensor& x,
+                                            const Tensor& planes) {
+  Tensor dx = at::empty(x.sizes(), x.options().memory_format(format_of(x)));
+  Tensor weights = weights_of(x, planes), grad = grad_z.to(x.scalar_type()).contiguous();
+  // Those of a paper are constants.
+  Tensor d_planes = planes.new_zeros({}).expand_as(planes);
+  if (x.numel() == 0) return {dx, d_planes};
+  if (planes.requires_grad()) {
+    Tensor groups = x.to(weights.scalar_type()).unflatten(1, {planes.size(0), -1});
+    Tensor of_groups = grad.to(weights.scalar_type()).unflatten(1, {planes.size(0), -1});
+    d_planes = at::einsum("ngc,ngchw->ghw", {of_groups, groups});
+  }
+  WITH_TYPE(x, [&] {
+    kernels<T>().project_backward(parallel, shape_of(x), planes.size(0), in<T>(grad),
+                                  in<wide_t<T>>(weights), out<T>(dx));
+  });
+  return {dx, d_planes};
 }
 
 using Optional = std::optional<Tensor>;
@@ -105,6 +156,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> gate_backward(
 TORCH_LIBRARY_FRAGMENT(mmattn_cpu, m) {
   m.def("level() -> str", [] { return chosen().second; });
   m.def("means(Tensor x) -> (Tensor, Tensor)");
+  m.def("means_backward(Tensor grad_rows, Tensor grad_columns, Tensor x) -> Tensor");
+  m.def("project(Tensor x, Tensor planes) -> Tensor");
+  m.def("project_backward(Tensor grad, Tensor x, Tensor planes) -> (Tensor, Tensor)");
   m.def(
       "gate(Tensor x, Tensor? rows, Tensor? columns, Tensor? channels, Tensor? planes, "
       "Tensor? scale, str join) -> Tensor");
@@ -116,6 +170,9 @@ TORCH_LIBRARY_FRAGMENT(mmattn_cpu, m) {
 
 TORCH_LIBRARY_IMPL(mmattn_cpu, CPU, m) {
   m.impl("means", means);
+  m.impl("means_backward", means_backward);
+  m.impl("project", project);
+  m.impl("project_backward", project_backward);
   m.impl("gate", gate);
   m.impl("gate_backward", gate_backward);
 }

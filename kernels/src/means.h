@@ -67,3 +67,35 @@ void means(const Parallel& parallel, Shape s, const T* x, T* rows, T* columns) {
   auto nchw = s.w <= lanes<T> ? means_nchw<T, true> : means_nchw<T, false>;
   (s.channels_last ? means_nhwc<T> : nchw)(parallel, s, x, rows, columns);
 }
+
+// The map's gradient: of each element the shares of its row and of its column.
+template <typename T>
+void means_backward(const Parallel& parallel, Shape s, const T* rows, const T* columns, T* dx) {
+  using A = wide_t<T>;
+  using V = vec_t<T>;
+  const A of_row = A(1) / s.w, of_column = A(1) / s.h;
+  if (s.channels_last) {
+    const ChannelsLastGates<T, true> wide(parallel, s, {rows, columns});
+    parallel(s.n * s.h, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; i++)
+        for (int64_t w = 0; w < s.w; w++) {
+          const A *row = wide.row(i / s.h, i % s.h), *column = wide.column(i / s.h, w);
+          each_lanes<T>(s.c, [&](int64_t c, auto count) INLINE_BODY {
+            V sum = load_lanes(row + c, count) * of_row + load_lanes(column + c, count) * of_column;
+            store_lanes(dx + (i * s.w + w) * s.c + c, sum, count);
+          });
+        }
+    });
+    return;
+  }
+  parallel(s.n * s.c, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++)
+      for (int64_t h = 0; h < s.h; h++) {
+        const A row = load(rows[i * s.h + h]) * of_row;
+        each_lanes<T>(s.w, [&](int64_t w, auto count) INLINE_BODY {
+          V sum = row + load_lanes(columns + i * s.w + w, count) * of_column;
+          store_lanes(dx + (i * s.h + h) * s.w + w, sum, count);
+        });
+      }
+  });
+}
