@@ -22,23 +22,25 @@ def project(x: Tensor, planes: Tensor) -> Tensor:
 
 
 def _reference(x, planes):
-    groups = x.unflatten(1, (planes.shape[0], -1))
+    groups = x.unflatten(1, (planes.shape[0], x.shape[1] // planes.shape[0]))
     return torch.einsum('ngchw,ghw->ngc', groups, planes.to(x.dtype)).flatten(1)
 
 
 def _forward(x, planes):
     planes = planes.to(x.dtype).flatten(1)  # (G, HW)
-    groups, batch = planes.shape[0], x.shape[0]
+    shape = planes.shape[0], x.shape[1] // planes.shape[0]
     if not is_channels_last(x):
-        return (x.view(batch, groups, -1, planes.shape[1]) @ planes[:, :, None]).view(batch, -1)
+        return (x.reshape(len(x), *shape, planes.shape[1]) @ planes[:, :, None]).reshape(
+            x.shape[:2]
+        )
     # Every plane with every channel, and what belongs together: no copy of the map.
     spectrum = planes @ x.permute(0, 2, 3, 1).flatten(1, 2)  # (N, G, C)
-    own = spectrum.unflatten(2, (groups, -1)).diagonal(dim1=1, dim2=2)  # (N, C / G, G)
-    return own.transpose(1, 2).reshape(batch, -1)
+    own = spectrum.unflatten(2, shape).diagonal(dim1=1, dim2=2)  # (N, C / G, G)
+    return own.transpose(1, 2).reshape(x.shape[:2])
 
 
 def _backward(grad, x, planes):
-    grad = grad.unflatten(1, (planes.shape[0], -1))  # (N, G, C / G)
+    grad = grad.unflatten(1, (planes.shape[0], x.shape[1] // planes.shape[0]))  # (N, G, C / G)
     own = planes.to(x.dtype)
     if is_channels_last(x):
         spectrum = torch.diag_embed(grad.transpose(1, 2), dim1=1, dim2=2).flatten(2)  # (N, G, C)
@@ -53,7 +55,7 @@ def _of_planes(grad, x, planes):
     """The planes' gradient; those of a paper are constants."""
     if not planes.requires_grad:
         return planes.new_zeros(()).expand_as(planes)
-    groups = x.unflatten(1, (planes.shape[0], -1)).to(planes.dtype)
+    groups = x.unflatten(1, (planes.shape[0], x.shape[1] // planes.shape[0])).to(planes.dtype)
     return torch.einsum('ngc,ngchw->ghw', grad.to(planes.dtype), groups)
 
 
