@@ -21,6 +21,7 @@ from mmattn import kernels
 from mmattn.attention import checks
 from mmattn.attention.base import Attention, GateAttention, group_norm
 from mmattn.attention.pooling import windows
+from mmattn.kernels.primitive import seen_through
 from mmattn.registry import MODELS
 
 GATES = ('sigmoid', 'softmax')
@@ -169,6 +170,38 @@ def _scaled(layer: nn.Conv2d, x: Tensor) -> Tensor:
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, dropout: float, factor: float) -> Tensor:
     """(N, heads, C / heads, P) twice and (N, heads, C / heads, 1) -> (N, C)."""
-    return F.scaled_dot_product_attention(
-        query, key, value, dropout_p=dropout, scale=factor
-    ).flatten(1)
+    if dropout:
+        out = F.scaled_dot_product_attention(query, key, value, None, dropout, scale=factor)
+    elif seen_through(query):
+        out = _softmax_product(query, key, value, factor)
+    else:
+        out = _Attend.apply(query, key, value, factor)
+    return out.flatten(1)
+
+
+def _softmax_product(query: Tensor, key: Tensor, value: Tensor, factor: float) -> Tensor:
+    return (query * factor @ key.transpose(2, 3)).softmax(3) @ value
+
+
+class _Attend(torch.autograd.Function):
+    """torch's fused attention, which stores no C x C matrix, with a second derivative."""
+
+    @staticmethod
+    def forward(ctx, query, key, value, factor):
+        ctx.save_for_backward(query, key, value)
+        ctx.factor = factor
+        return F.scaled_dot_product_attention(query, key, value, scale=factor)
+
+    @staticmethod
+    def backward(ctx, grad):
+        inputs, twice = ctx.saved_tensors, torch.is_grad_enabled()
+        if not twice:
+            inputs = [x.detach().requires_grad_() for x in inputs]
+        with torch.enable_grad():
+            if twice:
+                out = _softmax_product(*inputs, ctx.factor)
+            else:
+                out = F.scaled_dot_product_attention(*inputs, scale=ctx.factor)
+            wanted = [x for x, need in zip(inputs, ctx.needs_input_grad, strict=False) if need]
+            found = iter(torch.autograd.grad(out, wanted, grad.to(out.dtype), create_graph=twice))
+        return *(next(found) if need else None for need in ctx.needs_input_grad[:3]), None

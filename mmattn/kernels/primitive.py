@@ -56,6 +56,7 @@ class Primitive:
         # Of each input, whether it is a tensor (or None in its place).
         self.is_tensor = [kind in ('Tensor', 'Tensor?') for kind in kinds]
         self.tensors = [i for i, is_tensor in enumerate(self.is_tensor) if is_tensor]
+        self.others = [i for i, is_tensor in enumerate(self.is_tensor) if not is_tensor]
         results = schema.split(' -> ')[1]
         kept = results.count('Tensor') - outputs
         grads = ', '.join(f'Tensor grad_{i}' for i in range(outputs))
@@ -112,14 +113,17 @@ class Primitive:
         return _one_or_all(tuple(out))
 
     def _setup(self, ctx: Any, inputs: Sequence, output: Any) -> None:
-        kept = _all(output)[self.outputs :]
-        ctx.mark_non_differentiable(*kept)
+        kept = () if isinstance(output, Tensor) else output[self.outputs :]
+        if kept:
+            ctx.mark_non_differentiable(*kept)
         ctx.save_for_backward(*[inputs[i] for i in self.tensors], *kept)
-        ctx.others = [None if isinstance(x, Tensor) else x for x in inputs]
+        ctx.others = [inputs[i] for i in self.others]
 
     def _backward(self, ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        saved, inputs = ctx.saved_tensors, ctx.others.copy()
-        for i, x in zip(self.tensors, saved, strict=False):
+        saved, inputs = ctx.saved_tensors, [None] * len(self.is_tensor)
+        for i, x in zip(self.tensors, saved):  # noqa: B905 (what was kept follows)
+            inputs[i] = x
+        for i, x in zip(self.others, ctx.others, strict=True):
             inputs[i] = x
         grads, needed = grads[: self.outputs], ctx.needs_input_grad
         if torch.is_grad_enabled():
@@ -165,7 +169,7 @@ def seen_through(x: Tensor) -> bool:
         is_compiling()
         or type(x) not in (Tensor, torch.nn.Parameter)
         or x.is_meta
-        or torch.jit.is_tracing()
+        or torch._C._is_tracing()
         or torch._C._are_functorch_transforms_active()
         or forward_ad._current_level >= 0
     )
