@@ -36,7 +36,10 @@ def gate(
     Returns:
         (N, C, H, W).
     """
-    gates = [g if g is None else g.to(x.dtype) for g in (rows, columns, channels, planes)]
+    gates = [
+        g if g is None or g.dtype == x.dtype else g.to(x.dtype)
+        for g in (rows, columns, channels, planes)
+    ]
     if scale is not None:
         scale = scale.to(torch.promote_types(x.dtype, torch.float32))
     return _gate(x, *gates, scale, join)

@@ -60,5 +60,5 @@ _means = Primitive(
 _mean = Primitive(
     'mean(Tensor x) -> Tensor',
     lambda x: x.mean((2, 3)),
-    lambda grad, x: ((grad / (x.shape[2] * x.shape[3]))[:, :, None, None].expand_as(x),),
+    lambda grad, x: ((grad / (x.shape[2] * x.shape[3])).view(*grad.shape, 1, 1).expand(x.shape),),
 )
