@@ -8,7 +8,7 @@ the backward pass, without the optimizer, which no attention changes.
 import copy
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -137,8 +137,10 @@ class Network:
         self.loss().backward()
         self.model.zero_grad(set_to_none=True)
 
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.images.device.type, self.setting.dtype, self.setting.amp)
+    def _autocast(self) -> AbstractContextManager:
+        if not self.setting.amp:
+            return nullcontext()
+        return torch.autocast(self.images.device.type, self.setting.dtype)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Size
+from torch.autograd import forward_ad
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
@@ -105,7 +106,8 @@ def count(module: torch.nn.Module, *inputs: Any) -> tuple[Any, Operations]:
     """Run a module; returns its output and what it took."""
     counter = FlopCounterMode(display=False, custom_mapping=MAPPING)
     operations = Operations()
-    with counter, _FusedAttention(counter, operations.left_out):
+    # Within a level of forward derivatives the kernels are their references, which are counted.
+    with counter, _FusedAttention(counter, operations.left_out), forward_ad.dual_level():
         out = module(*inputs)
     for operator, number in counter.get_flop_counts().get('Global', {}).items():
         if operator in LEFT_OUT:

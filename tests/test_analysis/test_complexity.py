@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from mmattn.analysis import Complexity, measure, tables
 from mmattn.analysis.operators import count
@@ -26,12 +27,25 @@ def test_layers_are_counted_by_hand():
 
 
 def test_attention_products_are_left_out_by_mmengine_but_counted():
-    _, counter = count(SCSA(64), torch.zeros(1, 64, 14, 14))
-    # q k^T with four windows, then the product with one mean value
-    assert counter.left_out['attention products'] == 64 * 64 * (4 + 1)
+    class Fused(nn.Module):
+        def forward(self, x):
+            return F.scaled_dot_product_attention(x, x, x[..., :1])
+
+    _, counter = count(Fused(), torch.zeros(2, 64, 4))
+    assert counter.left_out['attention products'] == 2 * 64 * 64 * (4 + 1)
+    assert counter.flops == 0
     _, counter = count(SE(64), torch.zeros(1, 64, 14, 14))
     assert counter.flops == 2 * 64 * 4
     assert counter.left_out['mean'] == counter.left_out['mul'] == 64 * 14 * 14
+
+
+def test_what_the_kernels_do_is_counted():
+    # q k^T with four windows, then the product with one mean value
+    products = 64 * 64 * (4 + 1)
+    _, counter = count(SCSA(64), torch.zeros(1, 64, 14, 14))
+    convolved = 64 * (14 + 14 + 4) * 9  # both directions at once, a gap of four between them
+    norms = 5 * 64 * (14 + 14 + 4)
+    assert counter.flops == products + convolved + norms
 
 
 def mmengines_count(model, image):
