@@ -14,7 +14,7 @@ void mean_max(const Parallel& parallel, Shape s, const T* x, T* mean, T* peak) {
       sum.part[0] += value;
       most = larger(most, only<T>(value, count, lowest));
     }, sum);
-    tile.keep(mean + c, tile.total(sum.total[0]) / wide_t<T>(tile.size));
+    tile.keep(mean + c, tile.total(sum[0]) / wide_t<T>(tile.size));
     tile.keep(peak + c, tile.highest(most));
   });
 }
@@ -30,7 +30,7 @@ void mean_max_backward(const Parallel& parallel, Shape s, const T* grad_mean, co
       ties.part[0] += only<T>(is, count);
     }, ties);
     vec_t<T> even = tile.kept(grad_mean + c) / wide_t<T>(tile.size);
-    vec_t<T> share = even + tile.kept(grad_peak + c) / tile.total(ties.total[0]);
+    vec_t<T> share = even + tile.kept(grad_peak + c) / tile.total(ties[0]);
     tile.each([&](int64_t i, int64_t, auto count) INLINE_BODY {
       vec_t<T> value = load_lanes(x + start + i, count);
       store_lanes(dx + start + i, value == most ? share : even, count);

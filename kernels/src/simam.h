@@ -43,13 +43,13 @@ void simam_backward(const Parallel& parallel, Shape s, const T* grad, const T* x
       sums.part[2] -= product;
       store_lanes(buffer + at, g - g * scale * rest + 2 * energy * t * d, All());
     }, sums);
-    vec_t<T> slope = 8 * energy * energy * tile.total(sums.total[0]) /
+    vec_t<T> slope = 8 * energy * energy * tile.total(sums[0]) /
                      A(std::max<int64_t>(tile.size - 1, 1));
-    vec_t<T> shift = 2 * energy * tile.total(sums.total[1]) / A(tile.size);
+    vec_t<T> shift = 2 * energy * tile.total(sums[1]) / A(tile.size);
     tile.each([&](int64_t i, int64_t at, auto count) INLINE_BODY {
       vec_t<T> d = load_lanes(from + i, count) - mean;
       store_lanes(to + i, load_lanes(buffer + at, All()) - d * slope - shift, count);
     });
-    if (dscale) tile.keep(dscale + c, tile.total(sums.total[2]));
+    if (dscale) tile.keep(dscale + c, tile.total(sums[2]));
   });
 }

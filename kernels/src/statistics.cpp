@@ -87,6 +87,34 @@ std::tuple<Tensor, Tensor> channel_pool_backward(const Tensor& grad, const Tenso
   return {dx, dgates.sum(1).to(x.scalar_type())};
 }
 
+Tensor shuffle_gate(const Tensor& input, const Tensor& slope, const Tensor& offset,
+                    int64_t groups, double eps) {
+  Tensor x = input.contiguous(format_of(input)), y = at::empty_like(x);
+  Tensor slopes = slope.contiguous(), offsets = offset.contiguous();
+  WITH_TYPE(x, [&] {
+    kernels<T>().shuffle_gate(parallel, shape_of(x), groups, eps, in<T>(x), in<T>(slopes),
+                              in<T>(offsets), out<T>(y));
+  });
+  return y;
+}
+
+std::tuple<Tensor, Tensor, Tensor> shuffle_gate_backward(const Tensor& grad, const Tensor& input,
+                                                         const Tensor& slope, const Tensor& offset,
+                                                         int64_t groups, double eps) {
+  Tensor x = input.contiguous(format_of(input)), g = like(grad, x), dx = at::empty_like(x);
+  Tensor slopes = slope.contiguous(), offsets = offset.contiguous();
+  Shape s = shape_of(x);
+  Tensor sums = at::empty({2, s.n * groups, 2, s.c / groups / 2}, wide(x));
+  Tensor dslope = sums[0], doffset = sums[1];
+  WITH_TYPE(x, [&] {
+    kernels<T>().shuffle_gate_backward(parallel, s, groups, eps, in<T>(g), in<T>(x),
+                                       in<T>(slopes), in<T>(offsets), out<T>(dx),
+                                       out<wide_t<T>>(dslope), out<wide_t<T>>(doffset));
+  });
+  Tensor both = sums.sum(1).to(x.scalar_type());
+  return {dx, both[0].clone(), both[1].clone()};
+}
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(mmattn_cpu, m) {
@@ -97,6 +125,9 @@ TORCH_LIBRARY_FRAGMENT(mmattn_cpu, m) {
   m.def("channel_pool(Tensor x, Tensor channels) -> (Tensor, Tensor)");
   m.def("channel_pool_backward(Tensor grad, Tensor x, Tensor channels, Tensor peak) "
         "-> (Tensor, Tensor)");
+  m.def("shuffle_gate(Tensor x, Tensor slope, Tensor offset, int groups, float eps) -> Tensor");
+  m.def("shuffle_gate_backward(Tensor grad, Tensor x, Tensor slope, Tensor offset, int groups, "
+        "float eps) -> (Tensor, Tensor, Tensor)");
 }
 
 TORCH_LIBRARY_IMPL(mmattn_cpu, CPU, m) {
@@ -106,4 +137,6 @@ TORCH_LIBRARY_IMPL(mmattn_cpu, CPU, m) {
   m.impl("mean_max_backward", mean_max_backward);
   m.impl("channel_pool", channel_pool);
   m.impl("channel_pool_backward", channel_pool_backward);
+  m.impl("shuffle_gate", shuffle_gate);
+  m.impl("shuffle_gate_backward", shuffle_gate_backward);
 }

@@ -29,18 +29,50 @@ template <typename T, int FLIP = lanes<T> / 2> INLINE vec_t<T> highest_everywher
   return x;
 }
 
-// Sums lose less in parts of so many vectors.
-constexpr int64_t PART = 128;
+// Sums lose less in parts of so many vectors, and of so many parts.
+constexpr int64_t PART = 64;
 
-// Sums that a kernel takes at once: `part` is added to, `total` read.
+// Sums that a kernel takes at once: it adds to `part`.
 template <typename T, int N> struct Sums {
-  vec_t<T> part[N] = {}, total[N] = {};
+  vec_t<T> part[N] = {}, more[N] = {}, most[N] = {};
+  int64_t parts = 0;
   INLINE void operator()() {
-    for (int i = 0; i < N; i++) total[i] += part[i], part[i] = vec_t<T>();
+    bool full = ++parts % PART == 0;
+    for (int i = 0; i < N; i++) {
+      more[i] += part[i], part[i] = vec_t<T>();
+      if (full) most[i] += more[i], more[i] = vec_t<T>();
+    }
   }
+  INLINE vec_t<T> operator[](int i) const { return most[i] + more[i]; }
 };
 struct NoSums {
   INLINE void operator()() const {}
+};
+
+// Where a tile's channels lie in a map with their order changed.
+template <typename T> struct MovedPlane {
+  int64_t start;
+  template <typename Count> INLINE vec_t<T> load(const T* x, int64_t i, Count count) const {
+    return load_lanes(x + start + i, count);
+  }
+  template <typename Count>
+  INLINE void store(T* x, int64_t i, vec_t<T> values, Count count) const {
+    store_lanes(x + start + i, values, count);
+  }
+};
+template <typename T> struct MovedChannels {
+  int64_t start, count;
+  const int64_t* to;
+  template <typename Count> INLINE vec_t<T> load(const T* x, int64_t i, Count) const {
+    T values[lanes<T>] = {};
+    for (int l = 0; l < count; l++) values[l] = x[start + i + to[l]];
+    return load_lanes(values, All());
+  }
+  template <typename Count> INLINE void store(T* x, int64_t i, vec_t<T> values, Count) const {
+    T all[lanes<T>];
+    store_lanes(all, values, All());
+    for (int l = 0; l < count; l++) x[start + i + to[l]] = all[l];
+  }
 };
 
 // One plane.
@@ -61,7 +93,12 @@ template <typename T> struct PlaneTile {
   template <typename S> INLINE void keep(S* to, vec_t<S> values) const {
     *to = store<S>(values[0]);
   }
-  template <typename S> INLINE vec_t<S> kept(const S* from) const { return vec_t<S>() + load(*from); }
+  template <typename S> INLINE vec_t<S> kept(const S* from) const {
+    return vec_t<S>() + load(*from);
+  }
+  MovedPlane<T> moved(Shape s, int64_t n, const int64_t* to) const {
+    return {(n * s.c + *to) * size};
+  }
 };
 
 // Channels of a map in channels_last, `All` or the last ones.
@@ -83,6 +120,11 @@ template <typename T, typename Count> struct ChannelsTile {
   template <typename S> INLINE vec_t<S> kept(const S* from) const {
     return load_lanes(from, count);
   }
+  MovedChannels<T> moved(Shape s, int64_t n, const int64_t* to) const {
+    return {n * size * s.c, how_many(count), to};
+  }
+  static int64_t how_many(All) { return lanes<T>; }
+  static int64_t how_many(int count) { return count; }
 };
 
 // body(tile, where it begins in the map, n C + c of its first channel, a buffer).
@@ -114,7 +156,7 @@ template <typename T, typename Tile> INLINE vec_t<T> mean_of(const Tile& tile, c
   Sums<T, 1> sum;
   tile.each([&](int64_t i, int64_t, auto count)
                 INLINE_BODY { sum.part[0] += load_lanes(x + i, count); }, sum);
-  return tile.total(sum.total[0]) / wide_t<T>(tile.size);
+  return tile.total(sum[0]) / wide_t<T>(tile.size);
 }
 
 template <typename T, typename Tile>
@@ -124,5 +166,5 @@ INLINE vec_t<T> variance_of(const Tile& tile, const T* x, vec_t<T> mean) {
     vec_t<T> d = only<T>(load_lanes(x + i, count) - mean, count);
     sum.part[0] += d * d;
   }, sum);
-  return tile.total(sum.total[0]) / wide_t<T>(tile.size);
+  return tile.total(sum[0]) / wide_t<T>(tile.size);
 }

@@ -11,8 +11,9 @@ Deviations: with the paper's 64 groups C must be a multiple of 128;
 import torch
 from torch import Tensor, nn
 
+from mmattn import kernels
 from mmattn.attention import checks
-from mmattn.attention.base import Attention, Weights, gated, group_norm
+from mmattn.attention.base import Attention, Weights
 from mmattn.registry import MODELS
 
 
@@ -46,15 +47,8 @@ class SA(Attention):
         return dict(groups=channels // (2 * weights['cweight'].shape[1]))
 
     def attend(self, x: Tensor) -> Tensor:
-        batch, channels, height, width = x.shape
-        halves = x.reshape(batch * self.groups, -1, height, width).chunk(2, 1)
-        logits = self.cweight * halves[0].mean((2, 3), keepdim=True) + self.cbias
-        channel = gated(halves[0], logits.sigmoid())
-        normed = group_norm(self.gn, halves[1])
-        weight, bias = self.sweight.to(x.dtype), self.sbias.to(x.dtype)
-        spatial = gated(halves[1], (weight * normed + bias).sigmoid())
-        out = torch.cat((channel, spatial), 1).reshape(batch, 2, channels // 2, height, width)
-        out = out.transpose(1, 2).reshape(batch, channels, height, width)
-        if x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
-            out = out.contiguous(memory_format=torch.channels_last)
-        return out
+        # The norm's weight and bias are part of the gate's.
+        slope = torch.stack((self.cweight.flatten(), self.sweight.flatten() * self.gn.weight))
+        sbias = torch.addcmul(self.sbias.flatten(), self.sweight.flatten(), self.gn.bias)
+        offset = torch.stack((self.cbias.flatten(), sbias))
+        return kernels.shuffle_gate(x, slope, offset, self.groups, self.gn.eps)

@@ -11,6 +11,7 @@ from mmattn.kernels.mean_max import mean_max
 from mmattn.kernels.means import mean, means
 from mmattn.kernels.project import project
 from mmattn.kernels.scsa import scsa
+from mmattn.kernels.shuffle_gate import shuffle_gate
 from mmattn.kernels.simam import simam
 from mmattn.kernels.windows import window_means
 
@@ -23,6 +24,7 @@ __all__ = [
     'means',
     'project',
     'scsa',
+    'shuffle_gate',
     'simam',
     'using',
     'window_means',

@@ -55,6 +55,13 @@ def channel_pool(shape, dtype):
     return values(*shape, dtype=dtype), gate_values(*shape[:2], dtype=dtype)
 
 
+def shuffle_gate(shape, dtype):
+    """On twice the channels: they have to have halves."""
+    n, c, h, w = shape
+    parameters = [values(2, c // divisor(c), dtype=dtype) for _ in range(2)]
+    return values(n, 2 * c, h, w, dtype=dtype), *parameters, divisor(c), 1e-5
+
+
 def simam(*given):
     def inputs(shape, dtype):
         scale = torch.tensor([0.7], dtype=torch.promote_types(dtype, torch.float32))
@@ -111,6 +118,7 @@ EXAMPLES = {
     'gate channels or planes, scale': gate('channels', 'planes', 'scale', join='max'),
     'mean_max': means,
     'channel_pool': channel_pool,
+    'shuffle_gate': shuffle_gate,
     'simam': simam(),
     'simam with scale': simam('scale'),
     'window_means': window_means(),
