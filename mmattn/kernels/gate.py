@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mmattn.kernels.primitive import Primitive
+from mmattn.kernels.primitive import Primitive, is_channels_last
 
 JOINS = ('product', 'max', 'add')
 
@@ -42,6 +42,9 @@ def gate(
     ]
     if scale is not None:
         scale = scale.to(torch.promote_types(x.dtype, torch.float32))
+    elif not torch.is_grad_enabled() and sum(g is not None for g in gates) == 1:
+        # One product is one read and one write already.
+        return _reference(x, *gates, scale, join)
     return _gate(x, *gates, scale, join)
 
 
@@ -65,64 +68,76 @@ def _times_planes(x, planes):
     return (x.unflatten(1, (groups, -1)) * planes[:, :, None]).flatten(1, 2)
 
 
+def _forward(x, rows, columns, channels, planes, scale, join):
+    """In the memory of its result alone."""
+    views = _views(x, rows, columns, channels, planes)
+    if join == 'product':
+        out = _times(x, [view for view in views if view is not None])
+    else:
+        a, b = x * views[2], x * views[3]
+        out = torch.maximum(a, b, out=a) if join == 'max' else a.add_(b)
+    return out if scale is None else torch.lerp(x, out, scale.to(x.dtype))
+
+
+def _views(x, rows, columns, channels, planes):
+    """The gates as they multiply the map, in its memory format; None for those not given."""
+    if planes is not None and planes.shape[1] > 1:
+        width = x.shape[1] // planes.shape[1]
+        planes = planes[:, :, None].expand(-1, -1, width, -1, -1).flatten(1, 2)
+    views = [
+        None if rows is None else rows.unsqueeze(3),
+        None if columns is None else columns.unsqueeze(2),
+        None if channels is None else channels[:, :, None, None],
+        planes,
+    ]
+    if not is_channels_last(x):
+        return views
+    last = torch.channels_last
+    return [None if view is None else view.contiguous(memory_format=last) for view in views]
+
+
+def _times(x, views, out=None):
+    """x times all views; ``out`` may be x itself."""
+    for view in views:
+        out = torch.mul(x if out is None else out, view, out=out)
+    return x if out is None else out
+
+
 def _backward(grad, x, rows, columns, channels, planes, scale, join):
     """Two full-size temporaries whatever the number of gates."""
-    given = [
-        (rows, lambda g: g.unsqueeze(3), lambda t: t.sum(3)),
-        (columns, lambda g: g.unsqueeze(2), lambda t: t.sum(2)),
-        (channels, lambda g: g[:, :, None, None], lambda t: t.sum((2, 3))),
-        (planes, lambda g: _spread(g, x), lambda t: _gather(t, planes.shape[1])),
-    ]
-    views = [None if g is None else view(g) for g, view, _ in given]
+    views = _views(x, rows, columns, channels, planes)
+    given = [i for i, view in enumerate(views) if view is not None]
     product = grad * x
-    if join != 'product':
-        return _joined_backward(grad, x, views, product, planes.shape[1], scale, join)
-    whole = None
-    for view in views:
-        if view is not None:
-            whole = view if whole is None else whole * view
-    out = []
-    scaled = product if scale is None else product * scale.to(x.dtype)
-    for i, (g, _, reduce) in enumerate(given):
-        if g is None:
-            out.append(x.new_empty(0))
-            continue
-        term = scaled
-        for j, view in enumerate(views):
-            if j != i and view is not None:
-                term = term * view
-        out.append(reduce(term))
-    if scale is None:
-        return grad * whole, *out, x.new_empty(0)
-    grad_scale = (product * (whole - 1)).sum(dtype=scale.dtype).reshape(scale.shape)
-    return grad * (1 + scale.to(x.dtype) * (whole - 1)), *out, grad_scale
-
-
-def _spread(planes, x):
-    return planes.repeat_interleave(x.shape[1] // planes.shape[1], 1)
-
-
-def _gather(x, groups):
-    return x.unflatten(1, (groups, -1)).sum(2)
-
-
-def _joined_backward(grad, x, views, product, groups, scale, join):
-    a, b = views[2], views[3]
-    if join == 'add':
-        whole, to_a, to_b = a + b, product, product
+    if join == 'product':
+        dx = _times(grad, [views[i] for i in given])
     else:
-        a_wins = torch.where(x > 0, a > b, a < b).to(x.dtype)
-        tie = (a == b) | (x == 0)
-        a_wins = torch.where(tie, 0.5, a_wins)
-        whole = a * a_wins + b * (1 - a_wins)
-        to_a, to_b = product * a_wins, product * (1 - a_wins)
-    empty = x.new_empty(0)
-    if scale is None:
-        return grad * whole, empty, empty, to_a.sum((2, 3)), _gather(to_b, groups), empty
-    s = scale.to(x.dtype)
-    grad_scale = (product * (whole - 1)).sum(dtype=scale.dtype).reshape(scale.shape)
-    grads = (s * to_a.sum((2, 3)), s * _gather(to_b, groups))
-    return grad * (1 + s * (whole - 1)), empty, empty, *grads, grad_scale
+        dx, shares = _joined(grad, x, views[2], views[3], join)
+    out = [x.new_empty(0)] * 5
+    if scale is not None:
+        out[4] = ((dx - grad) * x).sum(dtype=scale.dtype).reshape(scale.shape)
+        dx = torch.lerp(grad, dx, scale.to(x.dtype))
+        product *= scale.to(x.dtype)
+    sums = [
+        lambda t: t.sum(3),
+        lambda t: t.sum(2),
+        lambda t: t.sum((2, 3)),
+        lambda t: t.unflatten(1, (planes.shape[1], -1)).sum(2),
+    ]
+    for i in given:
+        others = shares[i - 2] if join != 'product' else [views[j] for j in given if j != i]
+        # The last one needs no memory of its own.
+        out[i] = sums[i](_times(product, others, product if i == given[-1] else None))
+    return dx, *out
+
+
+def _joined(grad, x, a, b, join):
+    """The map's gradient, and what the product with it is times for a and for b."""
+    if join == 'add':
+        return torch.addcmul(grad * a, grad, b), ([], [])
+    wins = torch.where(x > 0, a > b, a < b).to(x.dtype)
+    wins = wins.masked_fill_((a == b) | (x == 0), 0.5)
+    loses = 1 - wins
+    return grad * (a * wins + b * loses), ([wins], [loses])
 
 
 def _fake(x, *_):
@@ -135,4 +150,5 @@ _gate = Primitive(
     _reference,
     _backward,
     _fake,
+    forward=_forward,
 )
