@@ -18,7 +18,7 @@ from mmattn.environment import Problem, installed
 from mmattn.utils.errors import UserError
 
 PACKAGE = Path(__file__).parents[1]
-COMMAND = 'python -m mmattn build-kernels'
+CHECKOUT = PACKAGE.parent
 CXX = os.environ.get('CXX') or 'c++'
 
 
@@ -46,12 +46,20 @@ def _report() -> tuple[dict[str, str], list[str], list[Problem]]:
     notes = []
     if no_cpp and choice.CAN_REGISTER:
         compiler = '' if _compiler() else 'install g++, then: '
-        notes.append(f'attention is faster on CPUs with the C++ kernels: {compiler}{COMMAND}')
+        notes.append(f'attention is faster on CPUs with the C++ kernels: {compiler}{_command()}')
     return rows, notes, []
 
 
 def _on_both(said: str) -> dict[str, str]:
     return {'CPU': said, 'CUDA': said}
+
+
+def _command() -> str:
+    """What compiles the kernels into this environment."""
+    if Path(sys.prefix) == CHECKOUT / '.venv' and (CHECKOUT / 'uv.lock').exists():
+        # The next `uv run` would undo anything else.
+        return 'uv sync --reinstall-package mmattn-kernels'
+    return 'python -m mmattn build-kernels'
 
 
 def _compiler() -> str | None:
@@ -65,7 +73,7 @@ def sources() -> Path:
     Raises:
         UserError: If it is in neither place.
     """
-    for folder in (PACKAGE / '.mim' / 'kernels', PACKAGE.parent / 'kernels'):
+    for folder in (PACKAGE / '.mim' / 'kernels', CHECKOUT / 'kernels'):
         if (folder / 'setup.py').is_file():
             return folder
     raise UserError(f'the sources of the kernels are not beside {PACKAGE}: install mmattn again')
@@ -78,6 +86,8 @@ def build_kernels() -> None:
         UserError: If something is missing that this needs, or the compiler fails.
     """
     torch_version = _check_what_it_needs()
+    if 'uv sync' in _command():
+        raise UserError(f'this environment is made by uv from {CHECKOUT}; there: {_command()}')
     folder = sources()
     installer = _installer()
     print(
@@ -87,11 +97,10 @@ def build_kernels() -> None:
     )
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
-        if folder.is_relative_to(PACKAGE):
-            # A build leaves files behind, and what is installed may not be writable. A checkout
-            # ignores them, and there `uv sync` knows the package by its folder.
-            folder = Path(shutil.copytree(folder, Path(scratch) / 'kernels'))
-        command = [*installer, str(folder)]
+        # A build leaves files behind, and the folder may not be writable.
+        skipped = shutil.ignore_patterns('build', '*.egg-info', '_C*', 'built.json', '__pycache__')
+        copy = shutil.copytree(folder, Path(scratch) / 'kernels', ignore=skipped)
+        command = [*installer, str(copy)]
         done = subprocess.run(
             command, cwd=scratch, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )

@@ -1,5 +1,7 @@
 """What the doctor says about the kernels."""
 
+import sys
+
 import pytest
 
 from mmattn.__main__ import main
@@ -24,13 +26,17 @@ def test_what_runs_is_named(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ('compiler', 'cure'),
+    ('compiler', 'lock', 'cure'),
     [
-        ('/usr/bin/c++', 'kernels: python -m mmattn build-kernels'),
-        (None, 'kernels: install g++, then: python -m mmattn build-kernels'),
+        ('/usr/bin/c++', 'none', 'kernels: python -m mmattn build-kernels'),
+        (None, 'none', 'kernels: install g++, then: python -m mmattn build-kernels'),
+        ('/usr/bin/c++', 'uv.lock', 'kernels: uv sync --reinstall-package mmattn-kernels'),
     ],
 )
-def test_why_not_and_the_cure(monkeypatch, compiler, cure):
+def test_why_not_and_the_cure(monkeypatch, tmp_path, compiler, lock, cure):
+    (tmp_path / lock).touch()
+    monkeypatch.setattr(reporting, 'CHECKOUT', tmp_path)
+    monkeypatch.setattr(sys, 'prefix', str(tmp_path / '.venv'))
     monkeypatch.setattr(choice, 'CAN_REGISTER', True)
     monkeypatch.setattr(choice, 'why_no_cpp', lambda: 'the package is not installed')
     monkeypatch.setattr(choice, 'why_no_triton', lambda: 'torch sees no CUDA device')

@@ -88,7 +88,6 @@ import sys
 from pathlib import Path
 from mmattn.doctor import kernels
 kernels.sources = lambda: Path(sys.argv[1])
-kernels.PACKAGE = Path(sys.argv[1]).parent
 kernels.build_kernels()
 import mmattn_kernels
 assert Path(mmattn_kernels.__file__).is_relative_to(sys.prefix), mmattn_kernels.__file__
@@ -138,6 +137,15 @@ def test_build_kernels(package, tmp_path):
 def test_what_build_kernels_lacks_is_named(monkeypatch, found, said):
     monkeypatch.setattr(arrival, 'installed', lambda names: found)
     with pytest.raises(UserError, match=re.escape(said)):
+        arrival.build_kernels()
+
+
+def test_build_kernels_leaves_an_environment_of_uv_to_uv(monkeypatch, tmp_path):
+    monkeypatch.setattr(arrival, '_check_what_it_needs', lambda: '2.11.0')
+    monkeypatch.setattr(arrival, 'CHECKOUT', tmp_path)
+    monkeypatch.setattr(sys, 'prefix', str(tmp_path / '.venv'))
+    (tmp_path / 'uv.lock').touch()
+    with pytest.raises(UserError, match='there: uv sync --reinstall-package mmattn-kernels$'):
         arrival.build_kernels()
 
 
