@@ -159,7 +159,7 @@ class Result:
 def compare(
     networks: Mapping[str, Network],
     steps: Iterable[str] = STEPS,
-    ways: Sequence[str] = ('auto',),
+    ways: Sequence[str] = ('',),
     rounds: int = 10,
     limit: float | None = None,
 ) -> Iterator[Result]:
@@ -168,7 +168,7 @@ def compare(
     Args:
         networks: Name -> network; the first one is what the others are compared with.
         steps: 'inference', 'training'.
-        ways: Kernels, 'auto' and 'pure', that each but the first network runs with.
+        ways: Kernels that each but the first network runs with: 'auto', 'pure', '' as they are.
         rounds, limit: See :func:`mmattn.analysis.throughput.alternate`.
     """
     first, *others = networks

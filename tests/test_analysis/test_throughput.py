@@ -221,6 +221,16 @@ def test_the_tool(tool, project, tmp_path, capsys):
     assert 'plain' in capsys.readouterr().out
 
 
+def test_the_tool_leaves_the_kernels_as_they_are(small):
+    network, seen = Network(small, Setting(2, (32, 32))), []
+    network.model.register_forward_hook(
+        lambda *_: seen.append(kernels.implementation(torch.zeros(1)))
+    )
+    with kernels.using('pure'):
+        list(compare({'plain': network, 'SCSA': network}, ['inference'], rounds=1))
+    assert set(seen) == {'pure'}
+
+
 @pytest.mark.parametrize(
     ('words', 'said'),
     [
