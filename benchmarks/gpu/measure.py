@@ -20,7 +20,7 @@ SHAPES = ((2, 16, 7, 7), (2, 64, 56, 56), (1, 96, 33, 65), (3, 7, 20, 9), (1, 8,
 TABLE = 'scsa-2'
 # The networks by what is worth most, should time run out.
 CONFIGS = ('resnet50', 'mobilenet_v2', 'repvgg_a0', 'swin_t', 'resnet101')
-TINY = ['model.backbone.widen_factor=0.25']
+TINY = ['model.backbone.widen_factor=0.1']
 
 
 # The fields of mmdet's gfl_r50_fpn_1x_coco that are not Faster R-CNN's.
@@ -187,7 +187,7 @@ def _measured(args, record, left, config: str, found: dict, setting: Precise, st
     networks = {name: network for name, (network, _) in found.items()}
     for network in networks.values():
         _use(network, setting)
-    rounds, limit = (3, 0.1) if args.quick else (9, max(1.0, min(6.0, left() / 4)))
+    rounds, limit = (1, 0.1) if args.quick else (9, max(1.0, min(6.0, left() / 4)))
     results = list(compare(networks, (step,), ('auto', 'pure'), rounds, limit))
     plain = results[0]
     paper_plain = found[PLAIN][1]

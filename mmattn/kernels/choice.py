@@ -122,9 +122,12 @@ def why_no_triton() -> str:
     if major < 7:
         return f'Triton needs compute capability 7.0, this GPU has {major}.{minor}'
     try:
-        import triton  # noqa: F401
+        from mmattn.kernels.triton import tiles
+
+        # A kernel's first start takes a C compiler and Python's headers.
+        tiles.add_up(torch.ones(2, 1, device='cuda'), torch.float32)
     except Exception as error:
-        return f'triton does not import: {_one_line(error)}'
+        return f'triton starts no kernel: {_one_line(error)}'
     return ''
 
 

@@ -123,10 +123,7 @@ def _backward_planes(
 ):  # fmt: skip
     """A program walks down the G channels of one of the N P planes, at a block of positions."""
     s_block, part, plane = tiles.column_place(parts, s_blocks, IS_WIDE)
-    if LAST:
-        G = G * ALIGN
-    else:
-        S = S * ALIGN
+    G, S = tiles.column_sizes(G, S, LAST, ALIGN)
     position = s_block * BS + tl.arange(0, BS)[None, :]
     b = tl.load(planes + plane * S + position, position < S, 0.0).to(tl.float32)
     s = tl.full((1, 1), 1.0, tl.float32)

@@ -90,8 +90,13 @@ class Columns(NamedTuple):
 
 
 @functools.lru_cache(4096)
-def columns(samples: int, groups: int, channels: int, positions: int, last: bool) -> Columns:
-    """Cut a map that has ``groups`` times ``channels`` channels for sums over each group."""
+def columns(
+    samples: int, groups: int, channels: int, positions: int, last: bool, whole: bool = False
+) -> Columns:
+    """Cut a map that has ``groups`` times ``channels`` channels for sums over each group.
+
+    With ``whole`` a program walks down all channels of a group.
+    """
     bc = block(channels, 32 if last else 16)
     bs = block(positions, ELEMENTS // bc)
     unit = align(channels if last else positions)
@@ -99,6 +104,7 @@ def columns(samples: int, groups: int, channels: int, positions: int, last: bool
     c_blocks, s_blocks = -(-channels // bc), -(-positions // bs)
     others = samples * groups * s_blocks
     steps = -(-c_blocks // max(1, min(PROGRAMS // max(others, 1), c_blocks)))
+    steps = c_blocks if whole else steps
     parts = -(-c_blocks // steps)
     wide = samples * groups * channels * positions > WIDE
     constants = dict(LAST=last, ALIGN=unit, BC=bc, BS=bs, IS_WIDE=wide, num_warps=4)
@@ -179,6 +185,14 @@ def column_place(parts, s_blocks, IS_WIDE: tl.constexpr):
     if IS_WIDE:
         plane = plane.to(tl.int64)
     return pid % s_blocks, pid // s_blocks % parts, plane
+
+
+@triton.jit
+def column_sizes(G, S, LAST: tl.constexpr, ALIGN: tl.constexpr):
+    """What the arguments stand for."""
+    if LAST:
+        return G * ALIGN, S
+    return G, S * ALIGN
 
 
 @triton.jit(do_not_specialize=('parts', 'size'))
