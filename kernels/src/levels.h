@@ -13,6 +13,9 @@ struct Kernels {
                   T* z);
   void (*project_backward)(const Parallel&, Shape, int64_t groups, const T* grad,
                            const wide_t<T>* planes, T* dx);
+  void (*combine)(const Parallel&, Shape, const T* x, const wide_t<T>* weights, T* z);
+  void (*combine_backward)(const Parallel&, Shape, const T* grad, const T* x,
+                           const wide_t<T>* weights, T* dx, wide_t<T>* d_weights);
   void (*gate)(const Parallel&, Shape, const Gates<T>&, const T* x, T* y);
   void (*gate_backward)(const Parallel&, Shape, const Gates<T>&, const T* grad, const T* x,
                         const GateGrads<T>&);
@@ -31,6 +34,11 @@ struct Kernels {
   void (*shuffle_gate_backward)(const Parallel&, Shape, int64_t groups, double eps,
                                 const T* grad, const T* x, const T* slope, const T* offset,
                                 T* dx, wide_t<T>* dslope, wide_t<T>* doffset);
+  void (*stripes)(const Parallel&, Shape, const T* x, const wide_t<T>* weights,
+                  const wide_t<T>* biases, T* y);
+  void (*stripes_backward)(const Parallel&, Shape, const T* grad, const T* x,
+                           const wide_t<T>* weights, const wide_t<T>* biases, T* dx,
+                           wide_t<T>* sums);
   void (*window_means)(const Parallel&, Shape, int64_t size, const T* x, const wide_t<T>* rows,
                        const wide_t<T>* columns, wide_t<T>* pooled);
   void (*window_means_backward)(const Parallel&, Shape, int64_t size, const wide_t<T>* pooled,

@@ -39,7 +39,7 @@ Tensor weights_of(const Tensor& x, const Tensor& planes) {
   return planes.to(at::toOpMathType(x.scalar_type())).contiguous();
 }
 
-Tensor project(const Tensor& input, const Tensor& planes) {
+Tensor project(const Tensor& input, const Tensor& planes, bool) {
   Tensor x = input.contiguous(format_of(input)), weights = weights_of(x, planes);
   Tensor z = empty_of(x, {x.size(0), x.size(1)});
   if (x.numel() == 0) return z;
@@ -51,22 +51,48 @@ Tensor project(const Tensor& input, const Tensor& planes) {
 }
 
 std::tuple<Tensor, Tensor> project_backward(const Tensor& grad_z, const Tensor& x,
-                                            const Tensor& planes) {
+                                            const Tensor& planes, bool learned) {
   Tensor dx = at::empty(x.sizes(), x.options().memory_format(format_of(x)));
   Tensor weights = weights_of(x, planes), grad = grad_z.to(x.scalar_type()).contiguous();
-  // Those of a paper are constants.
-  Tensor d_planes = planes.new_zeros({}).expand_as(planes);
+  Tensor d_planes = at::zeros_like(planes);
   if (x.numel() == 0) return {dx, d_planes};
-  if (planes.requires_grad()) {
+  if (learned) {
     Tensor groups = x.to(weights.scalar_type()).unflatten(1, {planes.size(0), -1});
     Tensor of_groups = grad.to(weights.scalar_type()).unflatten(1, {planes.size(0), -1});
-    d_planes = at::einsum("ngc,ngchw->ghw", {of_groups, groups});
+    d_planes = at::einsum("ngc,ngchw->ghw", {of_groups, groups}).to(planes.scalar_type());
   }
   WITH_TYPE(x, [&] {
     kernels<T>().project_backward(parallel, shape_of(x), planes.size(0), in<T>(grad),
                                   in<wide_t<T>>(weights), out<T>(dx));
   });
   return {dx, d_planes};
+}
+
+Tensor combine(const Tensor& input, const Tensor& given) {
+  Tensor x = input.contiguous(format_of(input));
+  Shape s = shape_of(x);
+  TORCH_CHECK(given.dim() == 1 && given.size(0) == s.c, "weights must be (", s.c, "), got ",
+              given.sizes());
+  Tensor weights = given.to(at::toOpMathType(x.scalar_type())).contiguous();
+  Tensor z = empty_of(x, {s.n, 1, s.h, s.w});
+  if (x.numel() == 0) return z.zero_();
+  WITH_TYPE(x, [&] {
+    kernels<T>().combine(parallel, s, in<T>(x), in<wide_t<T>>(weights), out<T>(z));
+  });
+  return z;
+}
+
+std::tuple<Tensor, Tensor> combine_backward(const Tensor& grad_z, const Tensor& input,
+                                            const Tensor& given) {
+  Tensor x = input.contiguous(format_of(input)), dx = at::empty_like(x);
+  Tensor weights = given.to(at::toOpMathType(x.scalar_type())).contiguous();
+  Tensor grad = grad_z.to(x.scalar_type()).contiguous(), d_weights = at::zeros_like(weights);
+  if (x.numel() == 0) return {dx, d_weights.to(given.scalar_type())};
+  WITH_TYPE(x, [&] {
+    kernels<T>().combine_backward(parallel, shape_of(x), in<T>(grad), in<T>(x),
+                                  in<wide_t<T>>(weights), out<T>(dx), out<wide_t<T>>(d_weights));
+  });
+  return {dx, d_weights.to(given.scalar_type())};
 }
 
 using Optional = std::optional<Tensor>;
@@ -157,8 +183,11 @@ TORCH_LIBRARY_FRAGMENT(mmattn_cpu, m) {
   m.def("level() -> str", [] { return chosen().second; });
   m.def("means(Tensor x) -> (Tensor, Tensor)");
   m.def("means_backward(Tensor grad_rows, Tensor grad_columns, Tensor x) -> Tensor");
-  m.def("project(Tensor x, Tensor planes) -> Tensor");
-  m.def("project_backward(Tensor grad, Tensor x, Tensor planes) -> (Tensor, Tensor)");
+  m.def("combine(Tensor x, Tensor weights) -> Tensor");
+  m.def("combine_backward(Tensor grad, Tensor x, Tensor weights) -> (Tensor, Tensor)");
+  m.def("project(Tensor x, Tensor planes, bool learned) -> Tensor");
+  m.def(
+      "project_backward(Tensor grad, Tensor x, Tensor planes, bool learned) -> (Tensor, Tensor)");
   m.def(
       "gate(Tensor x, Tensor? rows, Tensor? columns, Tensor? channels, Tensor? planes, "
       "Tensor? scale, str join) -> Tensor");
@@ -171,6 +200,8 @@ TORCH_LIBRARY_FRAGMENT(mmattn_cpu, m) {
 TORCH_LIBRARY_IMPL(mmattn_cpu, CPU, m) {
   m.impl("means", means);
   m.impl("means_backward", means_backward);
+  m.impl("combine", combine);
+  m.impl("combine_backward", combine_backward);
   m.impl("project", project);
   m.impl("project_backward", project_backward);
   m.impl("gate", gate);

@@ -10,6 +10,7 @@ SCSE, its code takes their maximum; the code's way is the default.
 
 from torch import Tensor, nn
 
+from mmattn import kernels
 from mmattn.attention import checks
 from mmattn.attention.base import GateAttention
 from mmattn.attention.se import Excitation
@@ -46,7 +47,8 @@ class SSE(GateAttention):
         self.conv = nn.Conv2d(in_channels, 1, 1)
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
-        return dict(planes=self.conv(x).sigmoid())
+        logits = kernels.combine(x, self.conv.weight.flatten()) + self.conv.bias.to(x.dtype)
+        return dict(planes=logits.sigmoid())
 
 
 @MODELS.register_module()

@@ -6,6 +6,7 @@ for CPUs, Triton for CUDA; see :mod:`mmattn.kernels.choice`.
 
 from mmattn.kernels.channel_pool import channel_pool
 from mmattn.kernels.choice import implementation, using
+from mmattn.kernels.combine import combine
 from mmattn.kernels.gate import gate
 from mmattn.kernels.mean_max import mean_max
 from mmattn.kernels.means import mean, means
@@ -13,10 +14,12 @@ from mmattn.kernels.project import project
 from mmattn.kernels.scsa import scsa
 from mmattn.kernels.shuffle_gate import shuffle_gate
 from mmattn.kernels.simam import simam
+from mmattn.kernels.stripes import stripes
 from mmattn.kernels.windows import window_means
 
 __all__ = [
     'channel_pool',
+    'combine',
     'gate',
     'implementation',
     'mean',
@@ -26,6 +29,7 @@ __all__ = [
     'scsa',
     'shuffle_gate',
     'simam',
+    'stripes',
     'using',
     'window_means',
 ]

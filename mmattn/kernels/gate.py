@@ -112,7 +112,7 @@ def _backward(grad, x, rows, columns, channels, planes, scale, join):
         dx = _times(grad, [views[i] for i in given])
     else:
         dx, shares = _joined(grad, x, views[2], views[3], join)
-    out = [x.new_empty(0)] * 5
+    out = [x.new_empty(0) for _ in range(5)]
     if scale is not None:
         out[4] = ((dx - grad) * x).sum(dtype=scale.dtype).reshape(scale.shape)
         dx = torch.lerp(grad, dx, scale.to(x.dtype))

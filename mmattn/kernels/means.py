@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmattn.kernels.primitive import Primitive, is_channels_last
+from mmattn.kernels.primitive import Primitive, is_channels_last, seen_through
 
 
 def means(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -31,7 +31,7 @@ def mean(x: Tensor) -> Tensor:
     Returns:
         (N, C). Sums are taken in float32 at least.
     """
-    return _mean(x)
+    return x.mean((2, 3)) if seen_through(x) else _Mean.apply(x)
 
 
 def _reference(x):
@@ -57,8 +57,17 @@ def _backward(grad_rows, grad_columns, x):
 _means = Primitive(
     'means(Tensor x) -> (Tensor, Tensor)', _reference, _backward, outputs=2, forward=_forward
 )
-_mean = Primitive(
-    'mean(Tensor x) -> Tensor',
-    lambda x: x.mean((2, 3)),
-    lambda grad, x: ((grad / (x.shape[2] * x.shape[3])).view(*grad.shape, 1, 1).expand(x.shape),),
-)
+
+
+class _Mean(torch.autograd.Function):
+    """No operator: its gradient is a view, which is what it is for."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.shape = x.shape
+        return x.mean((2, 3))
+
+    @staticmethod
+    def backward(ctx, grad):
+        height, width = ctx.shape[2:]
+        return (grad / (height * width)).view(*grad.shape, 1, 1).expand(ctx.shape)

@@ -17,16 +17,17 @@ def project(x: Tensor, planes: Tensor) -> Tensor:
     Returns:
         (N, C). Sums are taken in float32 at least.
     """
-    wide = torch.promote_types(x.dtype, torch.float32)
-    return _project(x, planes.to(wide)).to(x.dtype)  # which autocast would change
+    planes = planes.to(torch.promote_types(x.dtype, torch.float32))
+    learned = planes.requires_grad and torch.is_grad_enabled()
+    return _project(x, planes, learned).to(x.dtype)  # which autocast would change
 
 
-def _reference(x, planes):
+def _reference(x, planes, learned):
     groups = x.unflatten(1, (planes.shape[0], x.shape[1] // planes.shape[0]))
     return torch.einsum('ngchw,ghw->ngc', groups, planes.to(x.dtype)).flatten(1)
 
 
-def _forward(x, planes):
+def _forward(x, planes, learned):
     planes = planes.to(x.dtype).flatten(1)  # (G, HW)
     shape = planes.shape[0], x.shape[1] // planes.shape[0]
     if not is_channels_last(x):
@@ -39,7 +40,7 @@ def _forward(x, planes):
     return own.transpose(1, 2).reshape(x.shape[:2])
 
 
-def _backward(grad, x, planes):
+def _backward(grad, x, planes, learned):
     grad = grad.unflatten(1, (planes.shape[0], x.shape[1] // planes.shape[0]))  # (N, G, C / G)
     own = planes.to(x.dtype)
     if is_channels_last(x):
@@ -48,17 +49,17 @@ def _backward(grad, x, planes):
         dx = dx.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
     else:
         dx = (grad[:, :, :, None, None] * own[:, None]).flatten(1, 2)
-    return dx, _of_planes(grad, x, planes)
+    return dx, _of_planes(grad, x, planes) if learned else torch.zeros_like(planes)
 
 
 def _of_planes(grad, x, planes):
-    """The planes' gradient; those of a paper are constants."""
-    if not planes.requires_grad:
-        return planes.new_zeros(()).expand_as(planes)
     groups = x.unflatten(1, (planes.shape[0], x.shape[1] // planes.shape[0])).to(planes.dtype)
     return torch.einsum('ngc,ngchw->ghw', grad.to(planes.dtype), groups)
 
 
 _project = Primitive(
-    'project(Tensor x, Tensor planes) -> Tensor', _reference, _backward, forward=_forward
+    'project(Tensor x, Tensor planes, bool learned) -> Tensor',
+    _reference,
+    _backward,
+    forward=_forward,
 )

@@ -51,6 +51,17 @@ def gate(*given, join='product'):
     return inputs
 
 
+def project(shape, dtype):
+    wide = torch.promote_types(dtype, torch.float32)
+    planes = values(divisor(shape[1]), *shape[2:], dtype=wide)
+    return values(*shape, dtype=dtype), planes, True
+
+
+def combine(shape, dtype):
+    wide = torch.promote_types(dtype, torch.float32)
+    return values(*shape, dtype=dtype), values(shape[1], dtype=wide)
+
+
 def channel_pool(shape, dtype):
     return values(*shape, dtype=dtype), gate_values(*shape[:2], dtype=dtype)
 
@@ -60,6 +71,12 @@ def shuffle_gate(shape, dtype):
     n, c, h, w = shape
     parameters = [values(2, c // divisor(c), dtype=dtype) for _ in range(2)]
     return values(n, 2 * c, h, w, dtype=dtype), *parameters, divisor(c), 1e-5
+
+
+def stripes(shape, dtype):
+    channels = shape[1]
+    weights = values(channels, 103, dtype=dtype) / 4
+    return values(*shape, dtype=dtype), weights, values(channels, 7, dtype=dtype)
 
 
 def simam(*given):
@@ -101,6 +118,8 @@ def scsa(*given):
 
 EXAMPLES = {
     'means': means,
+    'project': project,
+    'combine': combine,
     'gate rows': gate('rows'),
     'gate columns': gate('columns'),
     'gate channels': gate('channels'),
@@ -119,6 +138,7 @@ EXAMPLES = {
     'mean_max': means,
     'channel_pool': channel_pool,
     'shuffle_gate': shuffle_gate,
+    'stripes': stripes,
     'simam': simam(),
     'simam with scale': simam('scale'),
     'window_means': window_means(),

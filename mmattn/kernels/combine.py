@@ -1,0 +1,40 @@
+"""A weighted sum of a map's channels: a 1x1 convolution to one plane."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mmattn.kernels.primitive import Primitive, is_channels_last
+
+
+def combine(x: Tensor, weights: Tensor) -> Tensor:
+    """z[n, 0, h, w] = sum over c of x[n, c, h, w] weights[c], in the dtype of ``x``.
+
+    The weights' gradient and that of the map take one read and one write together, where a
+    convolution's take two reads and three writes.
+
+    Args:
+        x: (N, C, H, W).
+        weights: (C), held in float32 at least.
+
+    Returns:
+        (N, 1, H, W). Sums are taken in float32 at least.
+    """
+    wide = torch.promote_types(x.dtype, torch.float32)
+    return _combine(x, weights.to(wide)).to(x.dtype)  # which autocast would change
+
+
+def _reference(x, weights):
+    return F.conv2d(x, weights.to(x.dtype).view(1, -1, 1, 1))
+
+
+def _backward(grad, x, weights):
+    dx = torch.mul(grad, weights.to(x.dtype).view(-1, 1, 1), out=torch.empty_like(x))
+    if is_channels_last(x):
+        places = x.permute(0, 2, 3, 1).flatten(0, 2)  # (N H W, C)
+        return dx, (places.t() @ grad.flatten()).to(weights.dtype)
+    grad = grad.flatten(1).unsqueeze(2)  # (N, H W, 1)
+    return dx, (x.flatten(2) @ grad).sum((0, 2), dtype=weights.dtype)
+
+
+_combine = Primitive('combine(Tensor x, Tensor weights) -> Tensor', _reference, _backward)
