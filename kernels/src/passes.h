@@ -10,72 +10,71 @@ struct Windows {
   int64_t count() const { return rows * columns; }
 };
 
-// Rows are worked on in whole vectors, beyond their end: what they meet there is zero.
+// Channels are shared out in whole vectors.
 constexpr int64_t LANES = 16;
-#define WHOLE_VECTORS(n) if ((n) % LANES) __builtin_unreachable()
-
-// by_rows = sum over the row of u b; by_columns += a u.
-template <typename A>
-inline void cross(int64_t full, const A* u, A a, const A* b, A* by_rows, A* by_columns) {
-  WHOLE_VECTORS(full);
-  A sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t w = 0; w < full; w++) {
-    sum += u[w] * b[w];
-    by_columns[w] += a * u[w];
-  }
-  *by_rows = sum;
-}
 
 template <typename T>
 class PlanarMap {
   using A = wide_t<T>;
+  using V = vec_t<T>;
   Shape s;
   Windows windows_;
-  int64_t full, band;  // the padded width; rows that are worked on at once
-  std::vector<A> u_, v_, a_, b_, d_, column_;
-  // Rows of a band, in the type of sums; then their factors in the result.
-  A *u, *v;
-  // Of one plane: the gates of rows and columns, a row of the windows' gradient, a sum.
-  A *a, *b, *d, *column;
+  std::vector<A> values_;
+  // Of one plane: gates of rows and columns; of the columns, a row of the windows' gradient,
+  // that times the gate, and a sum.
+  A *a, *b, *d, *bd, *column;
 
-  void take(const T* from, int64_t rows) {
-    int64_t size = rows * s.w;
-#pragma omp simd
-    for (int64_t i = 0; i < size; i++) u[i] = load(from[i]);
-    std::fill(u + size, u + size + LANES, A(0));
-  }
   void gates(const A* rows, const A* columns, int64_t c) {
     for (int64_t h = 0; h < s.h; h++) a[h] = rows ? rows[h * s.c + c] : A(1);
     for (int64_t w = 0; w < s.w; w++) b[w] = columns ? columns[w * s.c + c] : A(1);
   }
-  void clear() { std::fill(column, column + full, A(0)); }
-  // d = one row of windows, one value for each column; zero outside of them.
-  void spread(const A* values, int64_t i, int64_t c, A factor) {
+  // d = row i of the windows, one value for each column; zero outside of them.
+  void spread(const A* values, int64_t i, int64_t c) {
+    A factor = A(1) / (windows_.h * windows_.w);
     for (int64_t j = 0; j < windows_.columns; j++) {
       A value = i < windows_.rows ? values[(i * windows_.columns + j) * s.c + c] * factor : A(0);
       for (int64_t k = 0; k < windows_.w; k++) d[j * windows_.w + k] = value;
+    }
+    for (int64_t w = 0; w < s.w; w++) bd[w] = b[w] * d[w];
+  }
+  // Of rows top to top + count, with u(h, w, lanes) a part of one: write(h, sum of u times), and
+  // column += sum of u weights[h].
+  template <typename U, typename Write>
+  INLINE void cross(int64_t top, int64_t count, const A* weights, const A* times, const U& u,
+                    const Write& write) {
+    constexpr int L = lanes<T>;
+    for (int64_t from = 0; from < count; from += L) {
+      int64_t some = std::min<int64_t>(L, count - from);
+      V sums[L] = {};
+      each_lanes<T>(s.w, [&](int64_t w, auto part) INLINE_BODY {
+        V sum = load_lanes(column + w, part), factor = load_lanes(times + w, part);
+        for (int64_t i = 0; i < some; i++) {
+          V value = u(top + from + i, w, part);
+          sums[i] += value * factor;
+          sum += value * weights[top + from + i];
+        }
+        store_lanes(column + w, sum, part);
+      });
+      V total = sum_each<T>(sums);
+      for (int64_t i = 0; i < some; i++) write(top + from + i, A(total[i]));
     }
   }
 
  public:
   PlanarMap(Shape shape, int64_t window)
-      : s(shape), windows_(shape, window), full((s.w + LANES - 1) / LANES * LANES),
-        band(std::min(s.h, std::max(windows_.h, 2048 / s.w))),
-        u_(band * s.w + 2 * LANES), v_(u_.size()), a_(s.h), b_(full), d_(full), column_(full),
-        u(u_.data()), v(v_.data()), a(a_.data()), b(b_.data()), d(d_.data()),
-        column(column_.data()) {}
+      : s(shape), windows_(shape, window), values_(s.h + 4 * s.w), a(values_.data()), b(a + s.h),
+        d(b + s.w), bd(d + s.w), column(bd + s.w) {}
 
   void means(const T* x, int64_t begin, int64_t end, A* rows, A* columns) {
+    std::fill(a, a + s.h, A(1) / s.h);
     std::fill(b, b + s.w, A(1) / s.w);
     for (int64_t c = begin; c < end; c++) {
-      clear();
-      for (int64_t top = 0; top < s.h; top += band) {
-        int64_t count = std::min(band, s.h - top);
-        take(x + c * s.plane() + top * s.w, count);
-        for (int64_t i = 0; i < count; i++)
-          cross(full, u + i * s.w, A(1) / s.h, b, rows + (top + i) * s.c + c, column);
-      }
+      const T* plane = x + c * s.plane();
+      std::fill(column, column + s.w, A(0));
+      cross(0, s.h, a, b,
+            [&](int64_t h, int64_t w, auto part)
+                INLINE_BODY { return load_lanes(plane + h * s.w + w, part); },
+            [&](int64_t h, A sum) INLINE_BODY { rows[h * s.c + c] = sum; });
       for (int64_t w = 0; w < s.w; w++) columns[w * s.c + c] = column[w];
     }
   }
@@ -83,24 +82,22 @@ class PlanarMap {
   // Means of the map times its gates, if there are any, over the windows.
   void windows(const T* x, int64_t begin, int64_t end, const A* rows, const A* columns,
                A* pooled) {
-    WHOLE_VECTORS(full);
+    A factor = A(1) / (windows_.h * windows_.w);
     for (int64_t c = begin; c < end; c++) {
       gates(rows, columns, c);
       for (int64_t i = 0; i < windows_.rows; i++) {
-        clear();
-        take(x + c * s.plane() + i * windows_.h * s.w, windows_.h);
-        for (int64_t h = 0; h < windows_.h; h++) {
-          A weight = a[i * windows_.h + h];
-          const A* from = u + h * s.w;
-#pragma omp simd
-          for (int64_t w = 0; w < full; w++) column[w] += weight * from[w];
-        }
-#pragma omp simd
-        for (int64_t w = 0; w < full; w++) column[w] *= b[w];
+        const T* from = x + c * s.plane() + i * windows_.h * s.w;
+        const A* weights = a + i * windows_.h;
+        each_lanes<T>(s.w, [&](int64_t w, auto part) INLINE_BODY {
+          V sum = {};
+          for (int64_t h = 0; h < windows_.h; h++)
+            sum += load_lanes(from + h * s.w + w, part) * weights[h];
+          store_lanes(column + w, sum * load_lanes(b + w, part), part);
+        });
         for (int64_t j = 0; j < windows_.columns; j++) {
           A sum = 0;
           for (int64_t w = 0; w < windows_.w; w++) sum += column[j * windows_.w + w];
-          pooled[(i * windows_.columns + j) * s.c + c] = sum / (windows_.h * windows_.w);
+          pooled[(i * windows_.columns + j) * s.c + c] = sum * factor;
         }
       }
     }
@@ -109,25 +106,17 @@ class PlanarMap {
   // y = x (1 + scale (g - 1)), g the product of the gates.
   void apply(const T* x, int64_t begin, int64_t end, const A* rows, const A* columns,
              const A* channels, const A* scale, T* y) {
-    WHOLE_VECTORS(full);
     for (int64_t c = begin; c < end; c++) {
       gates(rows, columns, c);
-      for (int64_t top = 0; top < s.h; top += band) {
-        int64_t count = std::min(band, s.h - top), size = count * s.w;
-        for (int64_t i = 0; i < count; i++) {
-          A weight = a[top + i] * channels[c];
-          A* to = v + i * s.w;
-#pragma omp simd
-          for (int64_t w = 0; w < full; w++) to[w] = weight * b[w];
-        }
-        const T* from = x + c * s.plane() + top * s.w;
-        T* to = y + c * s.plane() + top * s.w;
-        if (scale)
-#pragma omp simd
-          for (int64_t i = 0; i < size; i++) to[i] = store<T>(load(from[i]) * (1 + *scale * (v[i] - 1)));
-        else
-#pragma omp simd
-          for (int64_t i = 0; i < size; i++) to[i] = store<T>(load(from[i]) * v[i]);
+      for (int64_t h = 0; h < s.h; h++) {
+        const T* from = x + c * s.plane() + h * s.w;
+        T* to = y + c * s.plane() + h * s.w;
+        A weight = a[h] * channels[c];
+        each_lanes<T>(s.w, [&](int64_t w, auto part) INLINE_BODY {
+          V gate = load_lanes(b + w, part) * weight;
+          if (scale) gate = 1 + *scale * (gate - 1);
+          store_lanes(to + w, load_lanes(from + w, part) * gate, part);
+        });
       }
     }
   }
@@ -137,81 +126,68 @@ class PlanarMap {
                 const A* columns, A* by_rows, A* by_columns, A* whole) {
     for (int64_t c = begin; c < end; c++) {
       gates(rows, columns, c);
-      clear();
-      A total = 0;
-      for (int64_t top = 0; top < s.h; top += band) {
-        int64_t count = std::min(band, s.h - top), size = count * s.w;
-        const T *from = x + c * s.plane() + top * s.w, *with = grad + c * s.plane() + top * s.w;
-        A sum = 0;
-#pragma omp simd reduction(+ : sum)
-        for (int64_t i = 0; i < size; i++) {
-          u[i] = load(from[i]) * load(with[i]);
-          sum += u[i];
-        }
-        std::fill(u + size, u + size + LANES, A(0));
-        total += sum;
-        for (int64_t i = 0; i < count; i++)
-          cross(full, u + i * s.w, a[top + i], b, by_rows + (top + i) * s.c + c, column);
-      }
+      std::fill(column, column + s.w, A(0));
+      const T *from = x + c * s.plane(), *with = grad + c * s.plane();
+      V total = {};
+      cross(0, s.h, a, b,
+            [&](int64_t h, int64_t w, auto part) INLINE_BODY {
+              V value = load_lanes(from + h * s.w + w, part) * load_lanes(with + h * s.w + w, part);
+              total += value;
+              return value;
+            },
+            [&](int64_t h, A sum) INLINE_BODY { by_rows[h * s.c + c] = sum; });
       for (int64_t w = 0; w < s.w; w++) by_columns[w * s.c + c] = column[w];
-      whole[c] = total;
+      whole[c] = sum_lanes(total);
     }
   }
 
   // Gradients of the gates through the window means, whose gradient is `pooled`, are added.
   void through(const T* x, int64_t begin, int64_t end, const A* rows, const A* columns,
                const A* pooled, A* by_rows, A* by_columns) {
-    WHOLE_VECTORS(full);
     for (int64_t c = begin; c < end; c++) {
       gates(rows, columns, c);
+      const T* plane = x + c * s.plane();
       for (int64_t i = 0; i < windows_.rows; i++) {
-        clear();
-        spread(pooled, i, c, A(1) / (windows_.h * windows_.w));
-        take(x + c * s.plane() + i * windows_.h * s.w, windows_.h);
-#pragma omp simd
-        for (int64_t w = 0; w < full; w++) v[w] = b[w] * d[w];
-        for (int64_t h = 0; h < windows_.h; h++) {
-          A sum;
-          cross(full, u + h * s.w, a[i * windows_.h + h], v, &sum, column);
-          by_rows[(i * windows_.h + h) * s.c + c] += sum;
-        }
+        std::fill(column, column + s.w, A(0));
+        std::fill(d, d + s.w, A(0));
+        spread(pooled, i, c);
+        cross(i * windows_.h, windows_.h, a, bd,
+              [&](int64_t h, int64_t w, auto part)
+                  INLINE_BODY { return load_lanes(plane + h * s.w + w, part); },
+              [&](int64_t h, A sum) INLINE_BODY { by_rows[h * s.c + c] += sum; });
         for (int64_t w = 0; w < s.w; w++) by_columns[w * s.c + c] += column[w] * d[w];
       }
     }
   }
 
   // What comes back to the map: grad (1 + scale (g - 1)), the windows' gradient times the gates
-  // of rows and columns, and the gradients of the strips. Any but `pooled` may be null.
+  // of rows and columns, and the gradients of the strips. Without grad the windows' alone.
   void gradient(const T* grad, int64_t begin, int64_t end, const A* rows, const A* columns,
                 const A* channels, const A* scale, const A* pooled, const A* to_rows,
                 const A* to_columns, T* out) {
-    WHOLE_VECTORS(full);
     A factor = scale ? *scale : A(1), rest = 1 - factor;
+    std::fill(d, d + s.w, A(0));
+    std::fill(column, column + s.w, A(0));
     for (int64_t c = begin; c < end; c++) {
       gates(rows, columns, c);
-      for (int64_t w = 0; w < s.w; w++) column[w] = to_columns ? to_columns[w * s.c + c] : A(0);
-      for (int64_t i = 0; i * windows_.h < s.h; i++) {
-        int64_t top = i * windows_.h, count = std::min(windows_.h, s.h - top);
-        spread(pooled, i, c, A(1) / (windows_.h * windows_.w));
-        for (int64_t h = 0; h < count; h++) {
-          A weight = a[top + h], gate = grad ? weight * factor * channels[c] : A(0);
-          A add = to_rows ? to_rows[(top + h) * s.c + c] : A(0);
-          A *times = u + h * s.w, *plus = v + h * s.w;
-#pragma omp simd
-          for (int64_t w = 0; w < full; w++) {
-            times[w] = rest + gate * b[w];
-            plus[w] = weight * b[w] * d[w] + add + column[w];
-          }
+      if (grad)
+        for (int64_t w = 0; w < s.w; w++) column[w] = to_columns[w * s.c + c];
+      for (int64_t h = 0; h < s.h; h++) {
+        if (h % windows_.h == 0) spread(pooled, h / windows_.h, c);
+        A weight = a[h];
+        const int64_t place = c * s.plane() + h * s.w;
+        if (!grad) {
+          each_lanes<T>(s.w, [&](int64_t w, auto part) INLINE_BODY {
+            store_lanes(out + place + w, load_lanes(bd + w, part) * weight, part);
+          });
+          continue;
         }
-        T* to = out + c * s.plane() + top * s.w;
-        const T* from = grad ? grad + c * s.plane() + top * s.w : nullptr;
-        int64_t size = count * s.w;
-        if (from)
-#pragma omp simd
-          for (int64_t k = 0; k < size; k++) to[k] = store<T>(load(from[k]) * u[k] + v[k]);
-        else
-#pragma omp simd
-          for (int64_t k = 0; k < size; k++) to[k] = store<T>(v[k]);
+        A gate = weight * factor * channels[c], add = to_rows[h * s.c + c];
+        each_lanes<T>(s.w, [&](int64_t w, auto part) INLINE_BODY {
+          V plus = load_lanes(bd + w, part) * weight + load_lanes(column + w, part) + add;
+          V times = load_lanes(b + w, part) * gate + rest;
+          store_lanes(out + place + w, load_lanes(grad + place + w, part) * times + plus, part);
+        });
       }
     }
   }

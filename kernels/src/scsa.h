@@ -113,11 +113,12 @@ template <typename A>
 struct ChannelAttention {
   int64_t c, heads, count;
   std::vector<A> normal, q, k, v, mean;  // normalised windows (count, C) and what is made of them
+  std::vector<A> high, low;              // largest and smallest key of a head, of one window
   A scale;                               // 1 / deviation
 
   ChannelAttention(int64_t c, int64_t heads, int64_t count)
       : c(c), heads(heads), count(count), normal(count * c), q(count * c), k(count * c), v(c),
-        mean(c) {}
+        mean(c), high(heads), low(heads) {}
 
   void prepare(const ScsaParameters<A>& p, const A* pooled) {
     int64_t size = count * c;
@@ -144,6 +145,11 @@ struct ChannelAttention {
         mean[i] += value;
       }
     for (int64_t i = 0; i < c; i++) v[i] = (mean[i] /= count) * p.qkv[2][i];
+    for (int64_t i = 0; i < heads; i++) {
+      auto ends = std::minmax_element(k.begin() + first(i * c / heads),
+                                      k.begin() + (i + 1) * (c / heads));
+      low[i] = *ends.first, high[i] = *ends.second;
+    }
   }
 
   int64_t first(int64_t i) const { return i / (c / heads) * (c / heads); }
@@ -151,23 +157,33 @@ struct ChannelAttention {
   // e = exp(logits of row i - their maximum); returns 1 / sum.
   A row(int64_t i, A* e, A* attended) const {
     int64_t from = first(i), size = c / heads;
-    const A* key = k.data() + from;
-    A query = q[i], most = -INFINITY;
-#pragma omp simd
-    for (int64_t j = 0; j < size; j++) e[j] = query * key[j];
-    for (int64_t n = 1; n < count; n++) {
-      query = q[n * c + i];
+    const A *key = k.data() + from, *value = v.data() + from;
+    if (count == 1) {
+      // The largest logit is that of the largest or the smallest key.
+      A query = q[i], most = std::max(query * high[i / size], query * low[i / size]);
+      return softmax(size, e, value, attended, [&](int64_t j) INLINE_BODY {
+        return query * key[j] - most;
+      });
+    }
+    std::fill(e, e + size, A(0));
+    for (int64_t n = 0; n < count; n++) {
+      A query = q[n * c + i];
       key = k.data() + n * c + from;
 #pragma omp simd
       for (int64_t j = 0; j < size; j++) e[j] += query * key[j];
     }
+    A most = -INFINITY;
 #pragma omp simd reduction(max : most)
     for (int64_t j = 0; j < size; j++) most = most > e[j] ? most : e[j];
-    const A* value = v.data() + from;
+    return softmax(size, e, value, attended, [&](int64_t j) INLINE_BODY { return e[j] - most; });
+  }
+
+  template <typename Logit>
+  INLINE A softmax(int64_t size, A* e, const A* value, A* attended, const Logit& logit) const {
     A sum = 0, product = 0;
 #pragma omp simd reduction(+ : sum, product)
     for (int64_t j = 0; j < size; j++) {
-      e[j] = exponential(e[j] - most);
+      e[j] = exponential(logit(j));
       sum += e[j];
       product += e[j] * value[j];
     }

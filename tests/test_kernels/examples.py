@@ -111,7 +111,8 @@ def scsa(*given):
         scale = torch.tensor([0.7], dtype=wide) if given else None
         heads = divisor(c, 2)
         eps = [0.1, 0.2, 0.3]
-        return values(*shape, dtype=dtype), *parameters, scale, sizes, heads, 3, 0.1, eps
+        window = max(3, shape[2] // 8)
+        return values(*shape, dtype=dtype), *parameters, scale, sizes, heads, window, 0.1, eps
 
     return inputs
 
