@@ -73,7 +73,6 @@ def _backward(
 def channel_pool(x: Tensor, channels: Tensor) -> tuple[Tensor, Tensor]:
     x, last = tiles.dense(x)
     n, c, h, w = x.shape
-    form = torch.channels_last if last else torch.contiguous_format
     out = x.new_empty((n, 2, h, w))
     peaks = x.new_empty((n, 1, h, w), dtype=torch.float32)
     cut = tiles.columns(n, 1, c, h * w, last, whole=True)
@@ -82,7 +81,7 @@ def channel_pool(x: Tensor, channels: Tensor) -> tuple[Tensor, Tensor]:
             _forward[cut.grid](
                 x, channels.contiguous(), out, peaks, *cut.arguments, **cut.constants
             )
-    return out.contiguous(memory_format=form), peaks
+    return out.contiguous(memory_format=tiles.FORMATS[last]), peaks
 
 
 def channel_pool_backward(grad, x, channels, peak) -> tuple[Tensor, Tensor]:

@@ -27,6 +27,10 @@ WIDE = 2**31 - 2**24
 SIZES = ('N', 'C', 'H', 'W', 'c_blocks', 'w_blocks', 'chunks', 'steps')
 
 
+# By whether the channels are last.
+FORMATS = torch.contiguous_format, torch.channels_last
+
+
 class Layout(NamedTuple):
     """A map's sizes and how it is cut."""
 
@@ -128,8 +132,7 @@ def dense(x: Tensor) -> tuple[Tensor, bool]:
 
 def alike(grad: Tensor, last: bool) -> Tensor:
     """A gradient in the format of its map."""
-    form = torch.channels_last if last else torch.contiguous_format
-    return grad.contiguous(memory_format=form)
+    return grad.contiguous(memory_format=FORMATS[last])
 
 
 def on(x: Tensor) -> AbstractContextManager:
