@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from mmattn import kernels
 from mmattn.attention import PCSA, SCSA
 from mmattn.utils.torch_version import NEW_TORCH
 from mmattn.weights.export import trace
@@ -93,20 +94,64 @@ def channel(x, pcsa):
     return out
 
 
-@pytest.mark.parametrize('training', [False, True])
-@pytest.mark.parametrize('name', VARIANTS)
-def test_each_variant_equals_the_formulas(name, training):
+def randomised(name, **more):
     torch.manual_seed(0)
-    module = SCSA(16, **{'window_size': 3, **VARIANTS[name]}).double().train(training)
+    module = SCSA(16, **{'window_size': 3, **VARIANTS[name]}, **more).double()
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter)
+    return module
+
+
+def formula(module, x):
+    if module.pcsa_first:
+        return spatial(channel(x, module.pcsa), module.smsa)
+    return channel(spatial(x, module.smsa), module.pcsa)
+
+
+@pytest.mark.parametrize('mode', kernels.choice.MODES)
+@pytest.mark.parametrize('training', [False, True])
+@pytest.mark.parametrize('name', VARIANTS)
+def test_each_variant_equals_the_formulas(name, training, mode):
+    module = randomised(name).train(training)
+    x = torch.randn(2, 16, 13, 9).double().requires_grad_()
+    inputs = x, *module.parameters()
+    with kernels.using(mode):
+        out = module(x)
+        found = torch.autograd.grad(out.sin().sum(), inputs)
+    expected = formula(module, x)
+    torch.testing.assert_close(out, expected)
+    wanted = torch.autograd.grad(expected.sin().sum(), inputs)
+    for ours, theirs in zip(found, wanted, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize('name', VARIANTS)
+def test_each_variant_starts_warm(name):
+    module = randomised(name, warm_start=True).eval()
     x = torch.randn(2, 16, 13, 9).double()
     with torch.no_grad():
-        if module.pcsa_first:
-            expected = spatial(channel(x, module.pcsa), module.smsa)
-        else:
-            expected = channel(spatial(x, module.smsa), module.pcsa)
-        torch.testing.assert_close(module(x), expected)
+        for scale in (0.0, 0.3):
+            module.warm_scale.fill_(scale)
+            expected = torch.lerp(x, formula(module, x), module.warm_scale)
+            torch.testing.assert_close(module(x), expected)
+
+
+@pytest.mark.parametrize('name', VARIANTS)
+def test_every_form_but_the_shuffled_multiplies_the_map_once(name, monkeypatch):
+    """As one operator or as one gate, whatever the arguments."""
+    seen = []
+    for function in ('scsa', 'gate'):
+        run = getattr(kernels, function)
+        monkeypatch.setattr(
+            kernels,
+            function,
+            lambda *args, run=run, **kwargs: seen.append(1) or run(*args, **kwargs),
+        )
+    module = randomised(name)
+    module(torch.randn(2, 16, 13, 9).double())
+    # Other poolings than the mean need the gated map itself.
+    more = module.pcsa.down_sample_mode != 'avg_pool'
+    assert len(seen) == 1 + more
 
 
 @pytest.mark.skipif(not NEW_TORCH, reason='torch 2.1 has no dynamic sizes in torch.export')
