@@ -115,6 +115,30 @@ std::tuple<Tensor, Tensor, Tensor> shuffle_gate_backward(const Tensor& grad, con
   return {dx, both[0].clone(), both[1].clone()};
 }
 
+Tensor stripes(const Tensor& input, const Tensor& weights, const Tensor& biases) {
+  Tensor x = input.contiguous(format_of(input)), y = at::empty_like(x);
+  Tensor w = weights.to(wide(x)).contiguous(), b = biases.to(wide(x)).contiguous();
+  WITH_TYPE(x, [&] {
+    kernels<T>().stripes(parallel, shape_of(x), in<T>(x), in<wide_t<T>>(w), in<wide_t<T>>(b),
+                         out<T>(y));
+  });
+  return y;
+}
+
+std::tuple<Tensor, Tensor, Tensor> stripes_backward(const Tensor& grad, const Tensor& input,
+                                                    const Tensor& weights, const Tensor& biases) {
+  Tensor x = input.contiguous(format_of(input)), g = like(grad, x), dx = at::empty_like(x);
+  Tensor w = weights.to(wide(x)).contiguous(), b = biases.to(wide(x)).contiguous();
+  Shape s = shape_of(x);
+  Tensor sums = at::empty({s.n, s.c, w.size(1) + b.size(1)}, wide(x));
+  WITH_TYPE(x, [&] {
+    kernels<T>().stripes_backward(parallel, s, in<T>(g), in<T>(x), in<wide_t<T>>(w),
+                                  in<wide_t<T>>(b), out<T>(dx), out<wide_t<T>>(sums));
+  });
+  auto both = sums.sum(0).to(x.scalar_type()).split_with_sizes({w.size(1), b.size(1)}, 1);
+  return {dx, both[0].clone(), both[1].clone()};
+}
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(mmattn_cpu, m) {
@@ -128,6 +152,9 @@ TORCH_LIBRARY_FRAGMENT(mmattn_cpu, m) {
   m.def("shuffle_gate(Tensor x, Tensor slope, Tensor offset, int groups, float eps) -> Tensor");
   m.def("shuffle_gate_backward(Tensor grad, Tensor x, Tensor slope, Tensor offset, int groups, "
         "float eps) -> (Tensor, Tensor, Tensor)");
+  m.def("stripes(Tensor x, Tensor weights, Tensor biases) -> Tensor");
+  m.def("stripes_backward(Tensor grad, Tensor x, Tensor weights, Tensor biases) "
+        "-> (Tensor, Tensor, Tensor)");
 }
 
 TORCH_LIBRARY_IMPL(mmattn_cpu, CPU, m) {
@@ -139,4 +166,6 @@ TORCH_LIBRARY_IMPL(mmattn_cpu, CPU, m) {
   m.impl("channel_pool_backward", channel_pool_backward);
   m.impl("shuffle_gate", shuffle_gate);
   m.impl("shuffle_gate_backward", shuffle_gate_backward);
+  m.impl("stripes", stripes);
+  m.impl("stripes_backward", stripes_backward);
 }

@@ -12,14 +12,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmattn.attention.base import Attention, gated, hidden_channels
+from mmattn import kernels
+from mmattn.attention.base import Attention, hidden_channels
+from mmattn.kernels.stripes import SIZES
 from mmattn.registry import MODELS
 
-STRIPES = (7, 11, 21)
+# In the order of kernels.stripes.
+DEPTHWISE = [f'dconv{height}_{width}' for height, width in SIZES]
 
 
 class _ChannelGate(nn.Module):
-    """Sum of the gates from the mean and from the maximum, (N, C, 1, 1)."""
+    """Sum of the gates from the mean and from the maximum, (N, C)."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -27,9 +30,9 @@ class _ChannelGate(nn.Module):
         self.fc2 = nn.Conv2d(hidden, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        descriptors = torch.cat((x.mean((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)))
-        gates = self.fc2(self.fc1(descriptors).relu()).sigmoid()
-        return gates.unflatten(0, (2, -1)).sum(0)
+        descriptors = torch.stack(kernels.mean_max(x))  # (2, N, C)
+        hidden = F.linear(descriptors, self.fc1.weight.flatten(1), self.fc1.bias).relu()
+        return F.linear(hidden, self.fc2.weight.flatten(1), self.fc2.bias).sigmoid().sum(0)
 
 
 @MODELS.register_module()
@@ -49,10 +52,8 @@ class CPCA(Attention):
     def __init__(self, in_channels: int, reduction: int = 16, warm_start: bool = False) -> None:
         super().__init__(in_channels, warm_start)
         self.ca = _ChannelGate(in_channels, hidden_channels(self, reduction))
-        self._add_depthwise('dconv5_5', (5, 5))
-        for size in STRIPES:
-            self._add_depthwise(f'dconv1_{size}', (1, size))
-            self._add_depthwise(f'dconv{size}_1', (size, 1))
+        for name, size in zip(DEPTHWISE, SIZES, strict=True):
+            self._add_depthwise(name, size)
         # One 1x1 convolution serves before, between and after the gates.
         self.conv = nn.Conv2d(in_channels, in_channels, 1)
 
@@ -62,9 +63,9 @@ class CPCA(Attention):
 
     def attend(self, x: Tensor) -> Tensor:
         x = F.gelu(self.conv(x))
-        x = gated(x, self.ca(x))
-        spatial = base = self.dconv5_5(x)
-        for size in STRIPES:
-            stripe = getattr(self, f'dconv1_{size}')(base)
-            spatial = spatial + getattr(self, f'dconv{size}_1')(stripe)
-        return self.conv(gated(x, self.conv(spatial)))
+        x = kernels.gate(x, channels=self.ca(x))
+        layers = [self.get_submodule(name) for name in DEPTHWISE]
+        weights = torch.cat([layer.weight.flatten(1) for layer in layers], 1)
+        biases = torch.stack([layer.bias for layer in layers], 1)
+        spatial = self.conv(kernels.stripes(x, weights, biases))
+        return self.conv(x * spatial.to(x.dtype))
