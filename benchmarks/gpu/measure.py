@@ -26,6 +26,8 @@ TABLE = 'scsa-2'
 # The networks by what is worth most, should time run out.
 CONFIGS = ('resnet50', 'mobilenet_v2', 'repvgg_a0', 'swin_t', 'resnet101')
 TINY = ['model.backbone.widen_factor=0.1']
+# The interpreter takes seconds for one of them.
+ONE = 'model.backbone.attention.stages=(False,False,True,False,False,False,False)'
 
 
 # The fields of mmdet's gfl_r50_fpn_1x_coco that are not Faster R-CNN's.
@@ -170,7 +172,10 @@ def networks_of(args, config: str, names: tuple[str, ...] | None, setting: Setti
     for row in find_experiments(TABLE, config):
         name = row.attention or PLAIN
         if names is None or name in names or name == PLAIN:
-            cfg, _ = prepare(config, [*row.cfg_options(), *(TINY if args.quick else [])])
+            options = row.cfg_options()
+            if args.quick:
+                options += TINY + [ONE] * (name != PLAIN)
+            cfg, _ = prepare(config, options)
             found[name] = Network(cfg, setting), row.paper.get('throughput')
     return found
 
@@ -273,6 +278,8 @@ def detector(args, record: Callable, left: Callable[[], float]) -> None:
     found = {}
     for name, attention in ((PLAIN, None), ('SCSA', dict(type='SCSA'))):
         variant = copy.deepcopy(cfg)
+        if args.quick and attention:
+            attention['stages'] = (False, False, False, True)
         variant.model.backbone.attention = attention
         found[name] = Network(variant, setting), None
     _measured(args, record, left, config, found, setting, 'training')
