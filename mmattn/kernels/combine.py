@@ -7,8 +7,8 @@ from torch.nn import functional as F
 from mmattn.kernels.primitive import Primitive, is_channels_last
 
 
-def combine(x: Tensor, weights: Tensor) -> Tensor:
-    """z[n, 0, h, w] = sum over c of x[n, c, h, w] weights[c], in the dtype of ``x``.
+def combine(x: Tensor, weights: Tensor, bias: Tensor) -> Tensor:
+    """z[n, 0, h, w] = bias + sum over c of x[n, c, h, w] weights[c], in the dtype of ``x``.
 
     The weights' gradient and that of the map take one read and one write together, where a
     convolution's take two reads and three writes.
@@ -16,12 +16,17 @@ def combine(x: Tensor, weights: Tensor) -> Tensor:
     Args:
         x: (N, C, H, W).
         weights: (C), held in float32 at least.
+        bias: One value.
 
     Returns:
         (N, 1, H, W). Sums are taken in float32 at least.
     """
     wide = torch.promote_types(x.dtype, torch.float32)
-    return _combine(x, weights.to(wide)).to(x.dtype)  # which autocast would change
+    bias = bias.to(x.dtype)
+    if not torch.is_grad_enabled():
+        # A convolution is one read already.
+        return F.conv2d(x, weights.to(x.dtype).view(1, -1, 1, 1), bias).to(x.dtype)
+    return _combine(x, weights.to(wide)).to(x.dtype) + bias  # to what autocast would change
 
 
 def _reference(x, weights):

@@ -25,9 +25,11 @@ def test_formulas(x, mode):
         torch.testing.assert_close(columns, x.mean(2))
         torch.testing.assert_close(mean(x), x.mean((2, 3)))
         torch.testing.assert_close(project(x, planes), (x * planes[[0, 0, 1, 1]]).sum((2, 3)))
-        torch.testing.assert_close(
-            combine(x, weights), torch.einsum('nchw,c->nhw', x, weights).unsqueeze(1)
-        )
+        plane = torch.einsum('nchw,c->nhw', x, weights).unsqueeze(1) + 0.5
+        bias = torch.tensor([0.5], dtype=torch.float64)
+        torch.testing.assert_close(combine(x, weights, bias), plane)
+        with torch.no_grad():
+            torch.testing.assert_close(combine(x, weights, bias), plane)
 
 
 def test_gradient_of_the_mean_is_no_map(x):
