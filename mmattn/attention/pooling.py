@@ -1,12 +1,13 @@
 """Pooling to a grid and to windows, for any size of the map, exportable and deterministic."""
 
+import functools
 import itertools
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmattn.kernels.primitive import is_channels_last
+from mmattn.kernels.primitive import is_channels_last, seen_through
 
 # torch 2.1 has neither this nor dynamic sizes in torch.export.
 CAN_EXPORT = hasattr(torch.compiler, 'is_compiling')
@@ -34,13 +35,27 @@ def pooling_matrix(cells: int, size: int, like: Tensor) -> Tensor:
 
 def grid_means(x: Tensor, *grids: int) -> list[Tensor]:
     """Means over grids of windows, in one read: (N, C, H, W) -> (N, C, grid, grid) for each."""
-    rows, columns = (
-        torch.cat([pooling_matrix(grid, size, x) for grid in grids]) for size in x.shape[2:]
-    )
+    if seen_through(x):
+        rows, columns = (_matrices(grids, size, x) for size in x.shape[2:])
+    else:
+        rows, columns = (_constant(grids, size, x.dtype, x.device) for size in x.shape[2:])
     means = _projected(x, rows, columns)
     stops = itertools.accumulate(grids)
     corners = [slice(stop - grid, stop) for grid, stop in zip(grids, stops, strict=True)]
     return [means[:, :, corner, corner] for corner in corners]
+
+
+def _matrices(grids: tuple[int, ...], size: int, like: Tensor) -> Tensor:
+    return torch.cat([pooling_matrix(grid, size, like) for grid in grids])
+
+
+@functools.lru_cache(maxsize=256)
+def _constant(
+    grids: tuple[int, ...], size: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    # Training may follow inference, and use it.
+    with torch.inference_mode(False):
+        return _matrices(grids, size, torch.empty(0, dtype=dtype, device=device))
 
 
 def _projected(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

@@ -12,3 +12,16 @@ from mmattn.attention.pooling import grid_means
 def test_equals_adaptive_pooling(size, cells):
     x = torch.randn(2, 3, *size, dtype=torch.float64)
     torch.testing.assert_close(grid_means(x, cells)[0], F.adaptive_avg_pool2d(x, cells))
+
+
+@pytest.mark.parametrize('format', [torch.contiguous_format, torch.channels_last], ids=str)
+def test_grids_in_one_read(format):
+    """Also where inference came first."""
+    x = torch.randn(2, 3, 9, 11, dtype=torch.float64).to(memory_format=format)
+    with torch.inference_mode():
+        grid_means(x, 1, 2, 4)
+    x.requires_grad_()
+    means = grid_means(x, 1, 2, 4)
+    for grid, mean in zip((1, 2, 4), means, strict=True):
+        torch.testing.assert_close(mean, F.adaptive_avg_pool2d(x, grid))
+    assert torch.autograd.gradcheck(lambda x: grid_means(x, 2, 4), x)
