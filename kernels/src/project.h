@@ -36,10 +36,10 @@ void project_nhwc(const Parallel& parallel, Shape s, int64_t groups, const T* x,
       A* to = sums.at(part * size + n * s.c);
       const T* from = x + (n * s.plane() + first) * s.c;
       each_lanes<T>(s.c, [&](int64_t c, auto lanes) INLINE_BODY {
-        vec_t<T> sum = load_lanes(to + c, lanes);
+        vec_t<T> sum = {};
         for (int64_t k = 0; k < count; k++)
           sum += load_lanes(from + k * s.c + c, lanes) * load_lanes(weights + k * s.c + c, lanes);
-        store_lanes(to + c, sum, lanes);
+        add_lanes(to + c, sum, lanes);
       });
     }
   };
@@ -59,9 +59,16 @@ void project(const Parallel& parallel, Shape s, int64_t groups, const T* x,
     for (int64_t i = begin; i < end; i++) {
       const wide_t<T>* plane = planes + i % s.c / (s.c / groups) * s.plane();
       vec_t<T> sum = {};
-      each_lanes<T>(s.plane(), [&](int64_t k, auto count) INLINE_BODY {
-        sum += load_lanes(x + i * s.plane() + k, count) * load_lanes(plane + k, count);
-      });
+      // In pieces: a long sum in one go loses digits.
+      for (int64_t first = 0; first < s.plane(); first += 1024) {
+        const T* from = x + i * s.plane() + first;
+        vec_t<T> piece = {};
+        each_lanes<T>(std::min<int64_t>(1024, s.plane() - first), [&](int64_t k, auto count)
+                                                                      INLINE_BODY {
+          piece += load_lanes(from + k, count) * load_lanes(plane + first + k, count);
+        });
+        sum += piece;
+      }
       z[i] = store<T>(sum_lanes(sum));
     }
   });
