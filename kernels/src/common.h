@@ -98,3 +98,11 @@ struct GateGrads {
   T *x, *rows, *columns, *channels, *planes;
   wide_t<T>* scale;
 };
+
+// What EMA's branches are made of.
+template <typename T> struct Crossed {
+  const T *x, *rows, *columns;
+  const wide_t<T> *weights, *kernel;  // (N, C), (C / groups, 3, 3)
+  int64_t groups;
+  double eps;
+};

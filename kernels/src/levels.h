@@ -39,6 +39,11 @@ struct Kernels {
   void (*stripes_backward)(const Parallel&, Shape, const T* grad, const T* x,
                            const wide_t<T>* weights, const wide_t<T>* biases, T* dx,
                            wide_t<T>* sums);
+  void (*crossed)(const Parallel&, Shape, const Crossed<T>&, T* planes, wide_t<T>* mean,
+                  wide_t<T>* scale);
+  void (*crossed_backward)(const Parallel&, Shape, const Crossed<T>&, const T* grad,
+                           const wide_t<T>* mean, const wide_t<T>* scale, T* dx, T* drows,
+                           T* dcolumns, wide_t<T>* dweights, wide_t<T>* dkernel);
   void (*window_means)(const Parallel&, Shape, int64_t size, const T* x, const wide_t<T>* rows,
                        const wide_t<T>* columns, wide_t<T>* pooled);
   void (*window_means_backward)(const Parallel&, Shape, int64_t size, const wide_t<T>* pooled,

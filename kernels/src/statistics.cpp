@@ -139,6 +139,47 @@ std::tuple<Tensor, Tensor, Tensor> stripes_backward(const Tensor& grad, const Te
   return {dx, both[0].clone(), both[1].clone()};
 }
 
+std::tuple<Tensor, Tensor, Tensor> crossed(const Tensor& input, const Tensor& rows,
+                                           const Tensor& columns, const Tensor& weights,
+                                           const Tensor& kernel, double eps) {
+  Tensor x = input.contiguous(format_of(input));
+  Tensor r = rows.contiguous(), c = columns.contiguous();
+  Tensor w = weights.to(wide(x)).contiguous(), k = kernel.to(wide(x)).contiguous();
+  Shape s = shape_of(x);
+  int64_t groups = s.c / k.size(0);
+  Tensor planes = at::empty({s.n, groups, s.h, s.w}, narrow(x));
+  Tensor mean = at::empty({s.n, s.c}, wide(x)), scale = at::empty({s.n, s.c}, wide(x));
+  WITH_TYPE(x, [&] {
+    using A = wide_t<T>;
+    Crossed<T> given{in<T>(x), in<T>(r), in<T>(c), in<A>(w), in<A>(k), groups, eps};
+    kernels<T>().crossed(parallel, s, given, out<T>(planes), out<A>(mean), out<A>(scale));
+  });
+  return {planes, mean, scale};
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> crossed_backward(
+    const Tensor& grad, const Tensor& input, const Tensor& rows, const Tensor& columns,
+    const Tensor& weights, const Tensor& kernel, double eps, const Tensor& mean,
+    const Tensor& scale) {
+  Tensor x = input.contiguous(format_of(input)), dx = at::empty_like(x), g = grad.contiguous();
+  Tensor r = rows.contiguous(), c = columns.contiguous();
+  Tensor w = weights.to(wide(x)).contiguous(), k = kernel.to(wide(x)).contiguous();
+  Shape s = shape_of(x);
+  int64_t groups = s.c / k.size(0);
+  Tensor drows = at::empty_like(r), dcolumns = at::empty_like(c);
+  Tensor dweights = at::empty({s.n, s.c}, wide(x));
+  Tensor dkernel = at::empty({s.n * groups, k.size(0), 3, 3}, wide(x));
+  WITH_TYPE(x, [&] {
+    using A = wide_t<T>;
+    Crossed<T> given{in<T>(x), in<T>(r), in<T>(c), in<A>(w), in<A>(k), groups, eps};
+    kernels<T>().crossed_backward(parallel, s, given, in<T>(g), in<A>(mean), in<A>(scale),
+                                  out<T>(dx), out<T>(drows), out<T>(dcolumns), out<A>(dweights),
+                                  out<A>(dkernel));
+  });
+  auto type = x.scalar_type();
+  return {dx, drows, dcolumns, dweights.to(type), dkernel.sum(0).to(type)};
+}
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(mmattn_cpu, m) {
@@ -153,6 +194,11 @@ TORCH_LIBRARY_FRAGMENT(mmattn_cpu, m) {
   m.def("shuffle_gate_backward(Tensor grad, Tensor x, Tensor slope, Tensor offset, int groups, "
         "float eps) -> (Tensor, Tensor, Tensor)");
   m.def("stripes(Tensor x, Tensor weights, Tensor biases) -> Tensor");
+  m.def("crossed(Tensor x, Tensor rows, Tensor columns, Tensor weights, Tensor kernel, float eps) "
+        "-> (Tensor, Tensor, Tensor)");
+  m.def("crossed_backward(Tensor grad, Tensor x, Tensor rows, Tensor columns, Tensor weights, "
+        "Tensor kernel, float eps, Tensor mean, Tensor scale) "
+        "-> (Tensor, Tensor, Tensor, Tensor, Tensor)");
   m.def("stripes_backward(Tensor grad, Tensor x, Tensor weights, Tensor biases) "
         "-> (Tensor, Tensor, Tensor)");
 }
@@ -167,5 +213,7 @@ TORCH_LIBRARY_IMPL(mmattn_cpu, CPU, m) {
   m.impl("shuffle_gate", shuffle_gate);
   m.impl("shuffle_gate_backward", shuffle_gate_backward);
   m.impl("stripes", stripes);
+  m.impl("crossed", crossed);
+  m.impl("crossed_backward", crossed_backward);
   m.impl("stripes_backward", stripes_backward);
 }

@@ -7,6 +7,7 @@ for CPUs, Triton for CUDA; see :mod:`mmattn.kernels.choice`.
 from mmattn.kernels.channel_pool import channel_pool
 from mmattn.kernels.choice import implementation, using
 from mmattn.kernels.combine import combine
+from mmattn.kernels.crossed import crossed
 from mmattn.kernels.gate import gate
 from mmattn.kernels.mean_max import mean_max
 from mmattn.kernels.means import mean, means
@@ -20,6 +21,7 @@ from mmattn.kernels.windows import window_means
 __all__ = [
     'channel_pool',
     'combine',
+    'crossed',
     'gate',
     'implementation',
     'mean',

@@ -79,6 +79,13 @@ def stripes(shape, dtype):
     return values(*shape, dtype=dtype), weights, values(channels, 7, dtype=dtype)
 
 
+def crossed(shape, dtype):
+    n, c, h, w = shape
+    gates = gate_values(n, c, h, dtype=dtype), gate_values(n, c, w, dtype=dtype)
+    kernel = values(c // divisor(c), 3, 3, dtype=dtype)
+    return values(*shape, dtype=dtype), *gates, values(n, c, dtype=dtype), kernel, 0.3  # else a single row's gate has no effect
+
+
 def simam(*given):
     def inputs(shape, dtype):
         scale = torch.tensor([0.7], dtype=torch.promote_types(dtype, torch.float32))
@@ -140,6 +147,7 @@ EXAMPLES = {
     'channel_pool': channel_pool,
     'shuffle_gate': shuffle_gate,
     'stripes': stripes,
+    'crossed': crossed,
     'simam': simam(),
     'simam with scale': simam('scale'),
     'window_means': window_means(),
