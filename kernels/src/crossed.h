@@ -79,15 +79,19 @@ void crossed_backward(const Parallel& parallel, Shape s, const Crossed<T>& in, c
         vec_t<A> along = {};
         for (int64_t j = 0; j < p.size; j += lanes<A>) {
           vec_t<A> value = load_lanes(plane + j, All()) * load_lanes(gates + j, All());
-          along += load_lanes(g + j, All()) * ((value - middle) * one);
+          store_lanes(out + j, value, All());
         }
+        // The product as it was rounded, not as part of a fused operation: a plane of one
+        // value is its mean exactly.
+        for (int64_t j = 0; j < p.size; j += lanes<A>)
+          along += load_lanes(g + j, All()) * ((load_lanes(out + j, All()) - middle) * one);
         dweights[c] = sum_everywhere<A>(along)[0];
         std::fill_n(dkernel + c * 9, 9, A(0));
         correlate(p, Taps<A>(p, in.kernel + k * 9, 3, 3), g, plane, dkernel + c * 9);
         A factor = in.weights[c] * one, bend = dweights[c] / size;
         convolve(p, Taps<A>(p, in.kernel + k * 9, 3, 3, -1), g, [&](int64_t j, vec_t<A> local) INLINE_BODY {
           vec_t<A> x = load_lanes(plane + j, All()), gate = load_lanes(gates + j, All());
-          vec_t<A> n = (x * gate - middle) * one;
+          vec_t<A> n = (load_lanes(out + j, All()) - middle) * one;
           vec_t<A> d = factor * (load_lanes(g + j, All()) - level - n * bend);
           store_lanes(out + j, local + d * gate, All());
           store_lanes(gates + j, d * x, All());  // 0 in the gaps, as x is
