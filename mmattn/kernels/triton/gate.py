@@ -13,10 +13,13 @@ from mmattn.kernels.triton import tiles
 def joined(x, a, b, JOIN: tl.constexpr):
     """The factor of x where 'max' or 'add' join two gates, and the shares of each in it."""
     if JOIN == 'add':
-        return a + b, a * 0 + 1.0, b * 0 + 1.0
-    first = tl.where(x > 0, a > b, a < b).to(tl.float32)
-    first = tl.where((a == b) | (x == 0), 0.5, first)
-    return tl.where(first == 1, a, tl.where(first == 0, b, 0.5 * (a + b))), first, 1 - first
+        factor, first, second = a + b, a * 0 + 1.0, b * 0 + 1.0
+    else:
+        first = tl.where(x > 0, a > b, a < b).to(tl.float32)
+        first = tl.where((a == b) | (x == 0), 0.5, first)
+        second = 1 - first
+        factor = tl.where(first == 1, a, tl.where(first == 0, b, 0.5 * (a + b)))
+    return factor, first, second
 
 
 @triton.jit(do_not_specialize=(*tiles.SIZES, 'P'))
@@ -180,8 +183,10 @@ def gate_backward(grad, x, rows, columns, channels, planes, scale, join) -> tupl
     x, last = tiles.dense(x)
     if strips and planes is not None:
         # No attention has both.
-        grad_x, *others = pure_backward(grad, x, rows, columns, channels, planes, scale, join)
-        return tiles.alike(grad_x, last), *others
+        gates = [g if g is None else g.float() for g in (rows, columns, channels, planes)]
+        *grads, of_scale = pure_backward(grad.float(), x.float(), *gates, scale, join)
+        grad_x, *others = (part.to(x.dtype) for part in grads)
+        return tiles.alike(grad_x, last), *others, of_scale
     grad = tiles.alike(grad, last)
     gates = [g if g is None else g.contiguous() for g in (rows, columns, channels, planes, scale)]
     rows, columns, channels, planes, scale = gates
