@@ -11,7 +11,14 @@ import torch
 from mmattn.kernels import choice
 from mmattn.kernels.triton import tiles
 from tests.test_kernels.examples import EXAMPLES
-from tests.test_kernels.test_primitives import PRIMITIVES, assert_equal_to, error, is_float, run
+from tests.test_kernels.test_primitives import (
+    PRIMITIVES,
+    assert_equal_to,
+    error,
+    is_float,
+    run,
+    some_like,
+)
 
 CASES = [
     case
@@ -51,7 +58,10 @@ def test_numbers(case, setting):
     shape, dtype, last = setting
     torch.manual_seed(0)
     inputs = list(EXAMPLES[case](shape, dtype))
-    exact = run(case, [x.double() if is_float(x) else x for x in inputs], 'pure')
+    wide = [x.double() if is_float(x) else x for x in inputs]
+    # Of the same gradients, rounded.
+    grads = [grad.to(dtype).double() for grad in some_like(run(case, wide, 'pure')[0])]
+    exact = run(case, wide, 'pure', grads)
     if last:
         inputs[0] = inputs[0].to(memory_format=torch.channels_last)
     assert choice.implementation(inputs[0]) == choice.TRITON
