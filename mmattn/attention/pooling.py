@@ -8,9 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmattn.kernels.primitive import is_channels_last, seen_through
-
-# torch 2.1 has neither this nor dynamic sizes in torch.export.
-CAN_EXPORT = hasattr(torch.compiler, 'is_compiling')
+from mmattn.kernels.windows import exporting
 
 
 def pooling_matrix(cells: int, size: int, like: Tensor) -> Tensor:
@@ -60,7 +58,7 @@ def _constant(
 
 def _projected(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """(N, C, H, W), (K, H), (L, W) -> (N, C, K, L): x between two matrices."""
-    if not _exporting() and is_channels_last(x):
+    if not exporting() and is_channels_last(x):
         strips = columns @ x.permute(0, 2, 3, 1)  # (N, H, L, C)
         means = rows @ strips.flatten(2)  # (N, K, L * C)
         return means.unflatten(2, (len(columns), -1)).permute(0, 3, 1, 2)
@@ -68,38 +66,15 @@ def _projected(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return F.linear(F.linear(x, columns).transpose(2, 3), rows).transpose(2, 3)
 
 
-def window_mean(x: Tensor, size: int) -> Tensor:
-    """(N, C, H, W) -> (N, C, H // size, W // size); a smaller map is one window."""
-    if _exporting():
-        # torch.export ties a pooling to the windows that fit into its example.
-        rows, columns = (_mean_matrix(length, size, x) for length in x.shape[2:])
-        # Not @, which compares sizes to choose its way.
-        strips = F.linear(x, columns).transpose(2, 3)
-        return F.linear(strips, rows).transpose(2, 3)
-    return F.avg_pool2d(x, [min(length, size) for length in x.shape[2:]])
-
-
-def _mean_matrix(length: int, size: int, like: Tensor) -> Tensor:
-    """Means over windows of ``size`` of ``length`` values, as a (windows, length) matrix."""
-    windows = torch.arange(torch.sym_max(length // size, 1), device=like.device)
-    inside = (torch.arange(length, device=like.device) // size == windows[:, None]).to(like.dtype)
-    return inside / inside.sum(1, keepdim=True)
-
-
 def windows(x: Tensor, size: int, fill: float) -> Tensor:
     """(N, C, H, W) -> (N, C, H', size, W', size), without a branch on H or W.
 
     H' is H // size, or 1 on a map smaller than a window, which is filled up.
     """
-    larger = torch.sym_max if _exporting() else max
+    larger = torch.sym_max if exporting() else max
     offsets = torch.arange(size, device=x.device)
     rows, columns = [
         torch.arange(larger(length // size, 1), device=x.device)[:, None] * size + offsets
         for length in x.shape[2:]
     ]
     return F.pad(x, (0, size - 1, 0, size - 1), value=fill)[:, :, rows][..., columns]
-
-
-def _exporting() -> bool:
-    """Whether sizes are symbols on which Python's min and max would decide once for all."""
-    return CAN_EXPORT and torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling()
