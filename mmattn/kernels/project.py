@@ -28,14 +28,13 @@ def _reference(x, planes, learned):
 
 
 def _forward(x, planes, learned):
-    planes = planes.to(x.dtype).flatten(1)  # (G, HW)
+    planes = planes.to(x.dtype)
     shape = planes.shape[0], x.shape[1] // planes.shape[0]
     if not is_channels_last(x):
-        return (x.reshape(len(x), *shape, planes.shape[1]) @ planes[:, :, None]).reshape(
-            x.shape[:2]
-        )
+        # Not a product of matrices, whose long sums lose digits.
+        return (x.unflatten(1, shape) * planes[:, None]).sum((3, 4)).flatten(1)
     # Every plane with every channel, and what belongs together: no copy of the map.
-    spectrum = planes @ x.permute(0, 2, 3, 1).flatten(1, 2)  # (N, G, C)
+    spectrum = planes.flatten(1) @ x.permute(0, 2, 3, 1).flatten(1, 2)  # (N, G, C)
     own = spectrum.unflatten(2, shape).diagonal(dim1=1, dim2=2)  # (N, C / G, G)
     return own.transpose(1, 2).reshape(x.shape[:2])
 
