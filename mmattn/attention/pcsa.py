@@ -109,6 +109,8 @@ class PCSA(GateAttention):
     ) -> Tensor:
         """(N, C, H, W), or that times its gates (N, C, H) and (N, C, W) -> (N, C)."""
         pooled = group_norm(self.norm, self._compress(x, rows, columns)).flatten(2)
+        # A single window may have any stride; torch's fused attention wants one of 1.
+        pooled = pooled.clone(memory_format=torch.contiguous_format)
         heads = self.head_num, self.in_channels // self.head_num
         query, key, value = [
             _scaled(layer, pooled).unflatten(1, heads) for layer in (self.q, self.k, self.v)
