@@ -14,6 +14,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 HERE = Path(__file__).parent
+LEVELS = ('avx512', 'avx2', 'level_')
 # The standard of C++ is the one that this torch asks for.
 FLAGS = ['-O3', '-g0', '-fopenmp-simd', '-fno-math-errno', '-fno-trapping-math']
 
@@ -40,7 +41,10 @@ class Build(build_ext):
         compiler = shlex.split(get_cxx_compiler())[0]
         if not shutil.which(compiler):
             raise RuntimeError(f'no C++ compiler was found (looked for {compiler})')
-        sources, headers = sorted(glob('src/*.cpp')), sorted(glob('src/*.h') + glob('src/*.inc'))
+        headers = sorted(glob('src/*.h') + glob('src/*.inc'))
+        # The linker takes the first of functions of the same name, such as std::vector's: the
+        # one with the fewest demands on the CPU.
+        sources = sorted(glob('src/*.cpp'), key=lambda name: [n in name for n in LEVELS])
         options = dict(depends=headers, extra_compile_args=FLAGS)
         self.distribution.ext_modules = [CppExtension('mmattn_kernels._C', sources, **options)]
 

@@ -21,6 +21,8 @@ def load() -> str:
                 f'mmattn-kernels was built for torch {built["torch"]}, this is {torch.__version__}'
             )
         torch.ops.load_library(next(HERE.glob('_C*')))
+        if not torch.ops.mmattn_cpu.level():
+            return 'this CPU has no AVX2'
     except StopIteration:
         return f'mmattn-kernels is not whole: no compiled library in {HERE}'
     except Exception as error:  # whatever a file or a loader raises

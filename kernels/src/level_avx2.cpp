@@ -12,7 +12,6 @@
 #pragma clang attribute pop
 #endif
 Level avx2_level() {
-  // float64 is for checks of gradients: not worth a third of the time to compile.
   return {avx2::table<float>(), baseline_level().f64, avx2::table<bfloat16>()};
 }
 #endif

@@ -13,7 +13,6 @@
 #pragma clang attribute pop
 #endif
 Level avx512_level() {
-  // float64 is for checks of gradients: not worth a third of the time to compile.
   return {avx512::table<float>(), baseline_level().f64, avx512::table<bfloat16>()};
 }
 #endif

@@ -13,7 +13,7 @@
 
 using at::Tensor;
 
-// The best level that this CPU has, and its name.
+// The best level that this CPU has, and its name; '' if it has none of them.
 inline const std::pair<Level, std::string>& chosen() {
   static const std::pair<Level, std::string> best = []() -> std::pair<Level, std::string> {
 #if defined(__x86_64__)
@@ -22,8 +22,10 @@ inline const std::pair<Level, std::string>& chosen() {
       return {avx512_level(), "AVX-512"};
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
       return {avx2_level(), "AVX2"};
+    return {baseline_level(), ""};
+#else
+    return {baseline_level(), "the platform's own vector instructions"};
 #endif
-    return {baseline_level(), "no vector instructions beyond the platform's own"};
   }();
   return best;
 }
