@@ -179,7 +179,10 @@ def group_norm(norm: nn.GroupNorm, x: Tensor) -> Tensor:
     weight, bias = norm.weight.to(x.dtype), norm.bias.to(x.dtype)
     # meta tensors know no autocast
     with torch.autocast('cpu' if x.is_meta else x.device.type, enabled=False):
-        return torch.group_norm(x, norm.num_groups, weight, bias, norm.eps)
+        # Not as a map: where one that is channels_last needs no gradient, torch's own of the
+        # weights ends the process.
+        out = torch.group_norm(x.flatten(2), norm.num_groups, weight, bias, norm.eps)
+        return out.reshape(x.shape)
 
 
 def batch_norm(

@@ -25,12 +25,13 @@ def combine(x: Tensor, weights: Tensor, bias: Tensor) -> Tensor:
     bias = bias.to(x.dtype)
     if seen_through(x) or not torch.is_grad_enabled():
         # A convolution is one read already.
-        return F.conv2d(x, weights.to(x.dtype).view(1, -1, 1, 1), bias).to(x.dtype)
-    return _combine(x, weights.to(wide)).to(x.dtype) + bias  # to what autocast would change
+        return _reference(x, weights, bias)
+    return _combine(x, weights.to(wide)) + bias
 
 
-def _reference(x, weights):
-    return F.conv2d(x, weights.to(x.dtype).view(1, -1, 1, 1))
+def _reference(x, weights, bias=None):
+    # Whatever autocast makes of it.
+    return F.conv2d(x, weights.to(x.dtype).view(1, -1, 1, 1), bias).to(x.dtype)
 
 
 def _backward(grad, x, weights):

@@ -141,6 +141,8 @@ class Primitive:
         self, inputs: list, grads: Sequence[Tensor], needed: Sequence[bool]
     ) -> tuple[Tensor | None, ...]:
         """For create_graph=True: through the reference, which can be derived once more."""
+        # Aliases: one input may have been computed from another, which is not part of this.
+        inputs = [x.view_as(x) if isinstance(x, Tensor) else x for x in inputs]
         results = _all(self.reference(*inputs))[: self.outputs]
         wanted = [x for x, need in zip(inputs, needed, strict=True) if need]
         gradients = iter(

@@ -31,7 +31,9 @@ def _reference(x, slope, offset, groups, eps):
     slope, offset = slope[:, :, None, None], offset[:, :, None, None]
     gate_a = (slope[0] * a.mean((2, 3), keepdim=True) + offset[0]).sigmoid()
     gate_b = (slope[1] * _normalised(b, eps) + offset[1]).sigmoid()
-    out = torch.cat((a * gate_a, b * gate_b), 1).reshape(x.shape[0], 2, x.shape[1] // 2, *x.shape[2:])
+    out = torch.cat((a * gate_a, b * gate_b), 1).reshape(
+        x.shape[0], 2, x.shape[1] // 2, *x.shape[2:]
+    )
     out = out.transpose(1, 2).reshape(x.shape)
     return out.contiguous(memory_format=torch.channels_last) if is_channels_last(x) else out
 
@@ -50,7 +52,9 @@ def _normalised(b, eps):
 
 def _backward(grad, x, slope, offset, groups, eps):
     a, b = _halves(x, groups)
-    grad = grad.reshape(x.shape[0], x.shape[1] // 2, 2, *x.shape[2:]).transpose(1, 2).reshape(x.shape)
+    grad = (
+        grad.reshape(x.shape[0], x.shape[1] // 2, 2, *x.shape[2:]).transpose(1, 2).reshape(x.shape)
+    )
     grad_a, grad_b = _halves(grad, groups)
     slopes, offsets = slope[:, :, None, None], offset[:, :, None, None]
     size = x.shape[2] * x.shape[3]

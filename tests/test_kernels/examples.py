@@ -83,7 +83,8 @@ def crossed(shape, dtype):
     n, c, h, w = shape
     gates = gate_values(n, c, h, dtype=dtype), gate_values(n, c, w, dtype=dtype)
     kernel = values(c // divisor(c), 3, 3, dtype=dtype)
-    return values(*shape, dtype=dtype), *gates, values(n, c, dtype=dtype), kernel, 0.3  # else a single row's gate has no effect
+    eps = 0.3  # with less, the gate of a single row has next to no effect
+    return values(*shape, dtype=dtype), *gates, values(n, c, dtype=dtype), kernel, eps
 
 
 def simam(*given):

@@ -58,3 +58,15 @@ def test_gates_of_another_dtype(mode):
         out = gate(x, channels=channels)
     assert out.dtype == torch.bfloat16
     torch.testing.assert_close(out, x * channels.bfloat16()[:, :, None, None])
+
+
+def test_a_second_derivative_where_the_gate_comes_from_the_map():
+    def penalty(times):
+        leaf = x.clone().requires_grad_()
+        out = times(leaf, leaf.square().mean((2, 3)))
+        (gradient,) = torch.autograd.grad(out.pow(3).sum(), leaf, create_graph=True)
+        return torch.autograd.grad(gradient.square().sum(), leaf)[0]
+
+    x = torch.rand(2, 3, 4, 5, dtype=torch.float64)
+    expected = penalty(lambda x, channels: x * channels[:, :, None, None])
+    torch.testing.assert_close(penalty(lambda x, channels: gate(x, channels=channels)), expected)
