@@ -38,7 +38,14 @@ def _kernels(weights):
     return [part.unflatten(1, (1, *size)) for part, size in zip(parts, SIZES, strict=True)]
 
 
+def _never_ends(x):
+    """torch 2.11 with a 1 x 21 convolution of float16 on a CPU."""
+    return x.dtype == torch.float16 and x.device.type == 'cpu'
+
+
 def _convolve(x, kernel, bias):
+    if _never_ends(x):
+        return _convolve(x.float(), kernel.float(), bias.float()).to(x.dtype)
     padding = (kernel.shape[2] // 2, kernel.shape[3] // 2)
     return F.conv2d(x, kernel, bias, padding=padding, groups=x.shape[1])
 
@@ -68,6 +75,9 @@ def _backward(grad, x, weights, biases):
 
 def _gradients(grad, x, kernel):
     """Of the input, the kernel and the bias."""
+    if _never_ends(x):
+        found = _gradients(grad.float(), x.float(), kernel.float())
+        return [gradient.to(x.dtype) for gradient in found]
     channels, padding = x.shape[1], [kernel.shape[2] // 2, kernel.shape[3] // 2]
     return torch.ops.aten.convolution_backward(
         *(grad, x, kernel, [channels], [1, 1], padding, [1, 1]),
