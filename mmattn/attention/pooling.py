@@ -34,9 +34,9 @@ def pooling_matrix(cells: int, size: int, like: Tensor) -> Tensor:
 def grid_means(x: Tensor, *grids: int) -> list[Tensor]:
     """Means over grids of windows, in one read: (N, C, H, W) -> (N, C, grid, grid) for each."""
     if seen_through(x):
-        rows, columns = (_matrices(grids, size, x) for size in x.shape[2:])
+        rows, columns = [_matrices(grids, size, x) for size in x.shape[2:]]
     else:
-        rows, columns = (_constant(grids, size, x.dtype, x.device) for size in x.shape[2:])
+        rows, columns = [_constant(grids, size, x.dtype, x.device) for size in x.shape[2:]]
     means = _projected(x, rows, columns)
     stops = itertools.accumulate(grids)
     corners = [slice(stop - grid, stop) for grid, stop in zip(grids, stops, strict=True)]

@@ -128,10 +128,10 @@ class SCSA(GateAttention):
 
     def _whole(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
         smsa, pcsa = self.smsa, self.pcsa
-        rows, columns = (
+        rows, columns = [
             torch.sym_max(length // pcsa.window, 1) if pcsa.scale == 'positions' else 1
             for length in x.shape[2:]
-        )
+        ]
         return kernels.scsa(
             x,
             [conv.weight for conv in smsa.convs],

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mmattn.kernels.primitive import Primitive
+from mmattn.kernels.primitive import Primitive, wide_dtype
 
 
 def channel_pool(x: Tensor, channels: Tensor) -> Tensor:
@@ -23,7 +23,7 @@ def channel_pool(x: Tensor, channels: Tensor) -> Tensor:
 
 
 def _gated(x, channels):
-    wide = torch.promote_types(x.dtype, torch.float32)
+    wide = wide_dtype(x)
     return x * channels[:, :, None, None].to(wide)
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmattn.kernels.primitive import Primitive, is_channels_last, seen_through
+from mmattn.kernels.primitive import Primitive, is_channels_last, seen_through, wide_dtype
 
 
 def combine(x: Tensor, weights: Tensor, bias: Tensor) -> Tensor:
@@ -21,7 +21,7 @@ def combine(x: Tensor, weights: Tensor, bias: Tensor) -> Tensor:
     Returns:
         (N, 1, H, W). Sums are taken in float32 at least.
     """
-    wide = torch.promote_types(x.dtype, torch.float32)
+    wide = wide_dtype(x)
     bias = bias.to(x.dtype)
     if seen_through(x) or not torch.is_grad_enabled():
         # A convolution is one read already.

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmattn.kernels.choice import PURE, implementation
-from mmattn.kernels.primitive import Primitive, seen_through
+from mmattn.kernels.primitive import Primitive, seen_through, wide_dtype
 
 
 def crossed(
@@ -47,7 +47,7 @@ def _planes(x, rows, columns, weights, kernel, eps):
 
 def _reference(x, rows, columns, weights, kernel, eps):
     planes, gated = _planes(x, rows, columns, weights, kernel, eps)
-    wide = gated.to(torch.promote_types(x.dtype, torch.float32))
+    wide = gated.to(wide_dtype(x))
     mean = wide.mean((2, 3), keepdim=True)
     variance = (wide - mean).square().mean((2, 3))
     return planes, mean[:, :, 0, 0], (variance + eps).rsqrt()

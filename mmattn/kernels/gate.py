@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mmattn.kernels.primitive import Primitive, is_channels_last
+from mmattn.kernels.primitive import Primitive, is_channels_last, wide_dtype
 
 JOINS = ('product', 'max', 'add')
 
@@ -41,7 +41,7 @@ def gate(
         for g in (rows, columns, channels, planes)
     ]
     if scale is not None:
-        scale = scale.to(torch.promote_types(x.dtype, torch.float32))
+        scale = scale.to(wide_dtype(x))
     elif not torch.is_grad_enabled() and sum(g is not None for g in gates) == 1:
         # One product is one read and one write already.
         return _reference(x, *gates, scale, join)

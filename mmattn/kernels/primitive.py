@@ -156,6 +156,11 @@ def is_channels_last(x: Tensor) -> bool:
     return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
+def wide_dtype(x: Tensor) -> torch.dtype:
+    """What sums are taken in; not torch.promote_types, which torch 2.1 cannot compile."""
+    return torch.float64 if x.dtype == torch.float64 else torch.float32
+
+
 def _all(results: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return (results,) if isinstance(results, Tensor) else results
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmattn.kernels.means import _means
-from mmattn.kernels.primitive import Primitive, is_channels_last
+from mmattn.kernels.primitive import Primitive, is_channels_last, wide_dtype
 from mmattn.kernels.windows import mean_of_windows, spread
 
 aten = torch.ops.aten
@@ -59,11 +59,11 @@ def scsa(
     Returns:
         (N, C, H, W).
     """
-    wide = torch.promote_types(x.dtype, torch.float32)
+    wide = wide_dtype(x)
     flat = torch.cat([weight.reshape(-1) for weight in weights]), torch.cat(tuple(biases))
     given = (*flat, *norm_h[:2], *norm_w[:2], *norm[:2], *(layer.reshape(-1) for layer in qkv))
     parameters = [tensor.to(wide) for tensor in given]
-    sizes = [weight.shape[-1] for weight in weights]
+    sizes = [int(weight.shape[-1]) for weight in weights]  # torch 2.1 traces them as tensors
     eps = [norm_h[2], norm_w[2], norm[2]]
     scale = scale if scale is None else scale.to(wide)
     return _scsa(x, *parameters, scale, sizes, heads, window, factor, eps)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mmattn.kernels.primitive import Primitive
+from mmattn.kernels.primitive import Primitive, wide_dtype
 
 
 def simam(x: Tensor, e_lambda: float, scale: Tensor | None = None) -> Tensor:
@@ -22,7 +22,7 @@ def simam(x: Tensor, e_lambda: float, scale: Tensor | None = None) -> Tensor:
         (N, C, H, W), in the dtype of ``x``; statistics are taken in float32 at least.
     """
     if scale is not None:
-        scale = scale.to(torch.promote_types(x.dtype, torch.float32))
+        scale = scale.to(wide_dtype(x))
     return _simam(x, scale, e_lambda)
 
 
@@ -36,7 +36,7 @@ def _distance(x, e_lambda):
     """The distance in units of 2 sqrt(v + e_lambda), and one over that."""
     distance = x - x.mean((2, 3), keepdim=True)
     # float16 has no room for squares. Not x.var, which takes ten times as long.
-    wide = distance.to(torch.promote_types(x.dtype, torch.float32))
+    wide = distance.to(wide_dtype(x))
     variance = (wide * wide).sum((2, 3), keepdim=True) / max(x.shape[2] * x.shape[3] - 1, 1)
     unit = (4 * (variance + e_lambda)).rsqrt().to(x.dtype)
     return distance * unit, unit
