@@ -1,7 +1,6 @@
 """Pooling to a grid and to windows, for any size of the map, exportable and deterministic."""
 
 import functools
-import itertools
 
 import torch
 from torch import Tensor
@@ -38,8 +37,7 @@ def grid_means(x: Tensor, *grids: int) -> list[Tensor]:
     else:
         rows, columns = [_constant(grids, size, x.dtype, x.device) for size in x.shape[2:]]
     means = _projected(x, rows, columns)
-    stops = itertools.accumulate(grids)
-    corners = [slice(stop - grid, stop) for grid, stop in zip(grids, stops, strict=True)]
+    corners = [slice(sum(grids[:i]), sum(grids[: i + 1])) for i in range(len(grids))]
     return [means[:, :, corner, corner] for corner in corners]
 
 

@@ -57,7 +57,7 @@ class SPSE(Excitation):
 
     def squeeze(self, x: Tensor) -> Tensor:
         means = grid_means(x, *(conv.kernel_size[0] for conv in self.convs))
-        pooled = sum(_weighed(grid, conv) for grid, conv in zip(means, self.convs, strict=True))
+        pooled = sum(_weighed(means[i], conv) for i, conv in enumerate(self.convs))
         return self.norm(pooled[:, :, None, None]).relu().flatten(1)
 
 

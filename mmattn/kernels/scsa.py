@@ -108,11 +108,10 @@ def _padded(weight, sizes, channels):
     """The convolutions' weights as one, (C, 1, k), smaller kernels padded with zeros."""
     width, most = channels // len(sizes), max(sizes)
     parts = weight.split([width * size for size in sizes])
-    pads = [(most - size) // 2 for size in sizes]
-    padded = [
-        F.pad(part.view(width, 1, size), (pad, pad)) if pad else part.view(width, 1, size)
-        for part, size, pad in zip(parts, sizes, pads, strict=True)
-    ]
+    padded = []
+    for i in range(len(sizes)):  # torch 2.1 compiles no strict zip
+        part, pad = parts[i].view(width, 1, sizes[i]), (most - sizes[i]) // 2
+        padded.append(F.pad(part, (pad, pad)) if pad else part)
     return torch.cat(padded)
 
 

@@ -35,7 +35,8 @@ def stripes(x: Tensor, weights: Tensor, biases: Tensor) -> Tensor:
 
 def _kernels(weights):
     parts = weights.split(COUNTS, 1)
-    return [part.unflatten(1, (1, *size)) for part, size in zip(parts, SIZES, strict=True)]
+    # By index: torch 2.1 compiles no strict zip.
+    return [parts[i].unflatten(1, (1, *SIZES[i])) for i in range(len(SIZES))]
 
 
 def _never_ends(x):
