@@ -14,9 +14,11 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 HERE = Path(__file__).parent
-LEVELS = ('avx512', 'avx2', 'level_')
 # The standard of C++ is the one that this torch asks for.
 FLAGS = ['-O3', '-g0', '-fopenmp-simd', '-fno-math-errno', '-fno-trapping-math']
+# Without it at::parallel_for, a template of torch's headers, has one thread. Apple's compiler
+# does not know it.
+THREADS = ['-fopenmp'] if sys.platform == 'linux' else []
 
 
 class Build(build_ext):
@@ -42,10 +44,12 @@ class Build(build_ext):
         if not shutil.which(compiler):
             raise RuntimeError(f'no C++ compiler was found (looked for {compiler})')
         headers = sorted(glob('src/*.h') + glob('src/*.inc'))
-        # The linker takes the first of functions of the same name, such as std::vector's: the
-        # one with the fewest demands on the CPU.
-        sources = sorted(glob('src/*.cpp'), key=lambda name: [n in name for n in LEVELS])
-        options = dict(depends=headers, extra_compile_args=FLAGS)
+        # In the order of their names: of functions that several files have, such as std::vector's,
+        # the linker takes the first, which has to run on any CPU. target_avx512 comes late.
+        sources = sorted(glob('src/*.cpp'))
+        options = dict(
+            depends=headers, extra_compile_args=[*FLAGS, *THREADS], extra_link_args=THREADS
+        )
         self.distribution.ext_modules = [CppExtension('mmattn_kernels._C', sources, **options)]
 
         class InParallel(BuildExtension):
