@@ -95,11 +95,21 @@ assert mmattn_kernels.load() == ''
 """
 
 
+# The operator by which the package tells that this CPU can run the others.
+LEVEL = """
+#include <torch/library.h>
+TORCH_LIBRARY_FRAGMENT(mmattn_cpu, m) {
+  m.def("level() -> str", [] { return std::string("some"); });
+}
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which('c++'), reason='needs a C++ compiler')
 @pytest.mark.skipif(not choice.CAN_REGISTER, reason='the kernels need torch 2.4')
 def test_build_kernels(package, tmp_path):
     pytest.importorskip('setuptools')
+    (package / 'src' / 'one.cpp').write_text(LEVEL)
     if not (shutil.which('uv') or any(map(arrival.find_spec, ('uv', 'pip')))):
         pytest.skip('needs pip or uv')
     venv = tmp_path / 'venv'
