@@ -30,7 +30,15 @@ from speed_report import write_report
 from torch import nn
 
 from mmattn import kernels
-from mmattn.analysis.networks import PLAIN, Network, Setting, compare, usable_device, with_kernels
+from mmattn.analysis.networks import (
+    PLAIN,
+    STEPS,
+    Network,
+    Setting,
+    compare,
+    usable_device,
+    with_kernels,
+)
 from mmattn.analysis.throughput import Timing, alternate, machine, steady_allocator
 from mmattn.attention.names import find_attention
 from mmattn.engine.prepare import prepare
@@ -39,7 +47,6 @@ from mmattn.utils.errors import run
 
 PARTS = ('modules', 'networks', 'detector')
 LAYOUTS = {'NCHW': torch.contiguous_format, 'channels_last': torch.channels_last}
-STEPS = ('inference', 'training')
 WAYS = ('auto', 'pure')
 SHAPES = ((8, 64, 56, 56), (8, 256, 14, 14), (8, 512, 7, 7), (8, 96, 112, 112))
 # Config -> whether with every attention, or with SCSA only.

@@ -91,7 +91,7 @@ def _assert_near(actual: Tensor, expected: Tensor, tolerance: float, where: str)
 def _assert_close(actual: Tensor, expected: Tensor) -> None:
     """To a few roundings of the largest value."""
     largest = expected.abs().max().item()
-    torch.testing.assert_close(actual, expected, atol=2e-6 * largest, rtol=1e-5)
+    torch.testing.assert_close(actual, expected, atol=2e-6 * largest, rtol=1.3e-6)
 
 
 def check_constructor(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> None:

@@ -108,26 +108,16 @@ def _run(primitive: Callable, inputs: tuple, way: str) -> tuple[list[Tensor], li
 
 
 def correctness(args, record: Callable, left: Callable[[], float]) -> None:
-    import importlib
-    import pkgutil
-
-    from mmattn.kernels.primitive import Primitive
+    from mmattn.kernels.primitive import PRIMITIVES
 
     # An installed package may be called `tests`, too.
     sys.path.append(str(Path(__file__).parents[2] / 'tests' / 'test_kernels'))
     from examples import EXAMPLES
 
-    modules = [
-        importlib.import_module(f'mmattn.kernels.{module.name}')
-        for module in pkgutil.iter_modules(kernels.__path__)
-        if not module.ispkg
-    ]
-    found = [value for module in modules for value in vars(module).values()]
-    primitives = {one.name: one for one in found if isinstance(one, Primitive)}
     shapes = ((2, 4, 5, 7), (2, 8, 7, 7)) if args.quick else SHAPES
     for case in sorted(EXAMPLES, key=lambda case: not case.startswith(FIRST)):
         example = EXAMPLES[case]
-        primitive = primitives[case.split()[0]]
+        primitive = PRIMITIVES[case.split()[0]]
         for name in DTYPES:
             if left() < 0:
                 return record(case=case, dtype=name, ok='not run: out of time')

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mmattn import kernels
 from mmattn.attention import checks
+from mmattn.kernels.primitive import no_autocast
 from mmattn.utils.errors import InvalidValue
 
 Weights: TypeAlias = Mapping[str, Tensor]
@@ -177,8 +178,7 @@ def group_norm(norm: nn.GroupNorm, x: Tensor) -> Tensor:
     Also for a single value per group, which ``nn.GroupNorm`` refuses.
     """
     weight, bias = norm.weight.to(x.dtype), norm.bias.to(x.dtype)
-    # meta tensors know no autocast
-    with torch.autocast('cpu' if x.is_meta else x.device.type, enabled=False):
+    with no_autocast(x):
         # Not as a map: where one that is channels_last needs no gradient, torch's own of the
         # weights ends the process.
         out = torch.group_norm(x.flatten(2), norm.num_groups, weight, bias, norm.eps)

@@ -15,11 +15,12 @@ from pathlib import Path
 from packaging.version import Version
 
 from mmattn.environment import Problem, installed
-from mmattn.utils.errors import UserError
+from mmattn.utils.errors import UserError, one_line
 
 PACKAGE = Path(__file__).parents[1]
 CHECKOUT = PACKAGE.parent
 CXX = os.environ.get('CXX') or 'c++'
+LEFT_BY_A_BUILD = shutil.ignore_patterns('build', '*.egg-info', '_C*', 'built.json', '__pycache__')
 
 
 def kernels_report() -> tuple[dict[str, str], list[str], list[Problem]]:
@@ -29,8 +30,7 @@ def kernels_report() -> tuple[dict[str, str], list[str], list[Problem]]:
     except UserError as error:  # a wrong MMATTN_KERNELS
         return _on_both('none'), [], [Problem(str(error), 'unset MMATTN_KERNELS')]
     except Exception as error:  # torch may be missing, or raise anything
-        said = ' '.join(f'{type(error).__name__}: {error}'.split())
-        return _on_both(f'none ({said})'), [], []
+        return _on_both(f'none ({one_line(error)})'), [], []
 
 
 def _report() -> tuple[dict[str, str], list[str], list[Problem]]:
@@ -98,8 +98,7 @@ def build_kernels() -> None:
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
         # A build leaves files behind, and the folder may not be writable.
-        skipped = shutil.ignore_patterns('build', '*.egg-info', '_C*', 'built.json', '__pycache__')
-        copy = shutil.copytree(folder, Path(scratch) / 'kernels', ignore=skipped)
+        copy = shutil.copytree(folder, Path(scratch) / 'kernels', ignore=LEFT_BY_A_BUILD)
         command = [*installer, str(copy)]
         done = subprocess.run(
             command, cwd=scratch, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

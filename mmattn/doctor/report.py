@@ -19,6 +19,7 @@ from rich.table import Table
 from mmattn.doctor.kernels import kernels_report
 from mmattn.doctor.mismatches import OPENCV, Findings, mismatches
 from mmattn.environment import PART_NAMES, PARTS, installed, stack_problems
+from mmattn.utils.errors import one_line
 
 # What the table shows before the parts of the stack.
 SHOWN = ('torch', 'torchvision', 'numpy', 'setuptools')
@@ -61,7 +62,7 @@ def examine() -> Findings:
                 warnings.simplefilter('ignore')
                 importlib.import_module(module)
         except Exception as error:  # whatever an import raises is the finding
-            findings.failed_imports[module] = _one_line(error)
+            findings.failed_imports[module] = one_line(error)
 
     if 'torch' in versions and 'torch' not in findings.failed_imports:
         _examine_cuda(findings)
@@ -99,11 +100,7 @@ def _examine_operators(findings: Findings) -> None:
         built = get_compiling_cuda_version()
         findings.ops_cuda = built if re.match(r'\d', built) else None
     except Exception as error:  # a broken extension can raise anything
-        findings.ops_error = _one_line(error)
-
-
-def _one_line(error: Exception) -> str:
-    return ' '.join(f'{type(error).__name__}: {error}'.split())
+        findings.ops_error = one_line(error)
 
 
 def _version_table(findings: Findings, kernels: dict[str, str]) -> Table:

@@ -23,8 +23,7 @@ def channel_pool(x: Tensor, channels: Tensor) -> Tensor:
 
 
 def _gated(x, channels):
-    wide = wide_dtype(x)
-    return x * channels[:, :, None, None].to(wide)
+    return x * channels[:, :, None, None].to(wide_dtype(x))
 
 
 def _reference(x, channels):

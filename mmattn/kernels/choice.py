@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mmattn import __version__
 from mmattn.environment import installed
-from mmattn.utils.errors import InvalidValue
+from mmattn.utils.errors import InvalidValue, one_line
 
 VARIABLE = 'MMATTN_KERNELS'
 MODES = ('auto', 'pure')
@@ -99,7 +99,7 @@ def why_no_cpp() -> str:
 
         return mmattn_kernels.load()
     except Exception as error:  # whatever a broken package raises
-        return f'mmattn-kernels does not import: {_one_line(error)}'
+        return f'mmattn-kernels does not import: {one_line(error)}'
 
 
 def vector_level() -> str:
@@ -127,12 +127,8 @@ def why_no_triton() -> str:
         # A kernel's first start takes a C compiler and Python's headers.
         tiles.add_up(torch.ones(2, 1, device='cuda'), torch.float32)
     except Exception as error:
-        return f'triton starts no kernel: {_one_line(error)}'
+        return f'triton starts no kernel: {one_line(error)}'
     return ''
-
-
-def _one_line(error: Exception) -> str:
-    return ' '.join(f'{type(error).__name__}: {error}'.split())
 
 
 @functools.cache

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmattn.kernels.choice import PURE, implementation
-from mmattn.kernels.primitive import Primitive, seen_through, wide_dtype
+from mmattn.kernels.primitive import Primitive, no_autocast, seen_through, wide_dtype
 
 
 def crossed(
@@ -36,8 +36,7 @@ def crossed(
 def _planes(x, rows, columns, weights, kernel, eps):
     n, c, height, width = x.shape
     gated = x * rows[..., None] * columns[:, :, None]
-    # Autocast would widen it; meta tensors know no autocast.
-    with torch.autocast('cpu' if x.is_meta else x.device.type, enabled=False):
+    with no_autocast(x):
         normed = torch.group_norm(gated, c, None, None, eps)
         groups = (n * (c // kernel.shape[0]), kernel.shape[0], height, width)
         plane = weights.reshape(groups[0], 1, groups[1]) @ normed.reshape(groups).flatten(2)

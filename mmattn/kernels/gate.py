@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from mmattn.kernels.primitive import Primitive, is_channels_last, wide_dtype
+from mmattn.utils.errors import InvalidValue
 
 JOINS = ('product', 'max', 'add')
 
@@ -35,7 +36,12 @@ def gate(
 
     Returns:
         (N, C, H, W).
+
+    Raises:
+        ValueError: If ``join`` is none of these.
     """
+    if join not in JOINS:
+        raise InvalidValue(f'join must be one of {", ".join(JOINS)}, got {join!r}')
     gates = [
         g if g is None or g.dtype == x.dtype else g.to(x.dtype)
         for g in (rows, columns, channels, planes)

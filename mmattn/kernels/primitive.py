@@ -7,6 +7,7 @@ what ``reference`` hands on for it). Both become operators ``mmattn::NAME`` and
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -21,6 +22,10 @@ if hasattr(torch.compiler, 'is_compiling'):
     is_compiling = torch.compiler.is_compiling
 else:  # torch 2.1
     from torch._dynamo.external_utils import is_compiling
+
+
+# All of them, by name.
+PRIMITIVES: dict[str, 'Primitive'] = {}
 
 
 class Primitive:
@@ -47,6 +52,7 @@ class Primitive:
         forward: Callable | None = None,
     ) -> None:
         self.name, arguments = schema.split(' -> ')[0].rstrip(')').split('(')
+        PRIMITIVES[self.name] = self
         self.file = reference.__module__.rsplit('.', 1)[1]
         self.reference = reference
         self.pure_forward = forward or reference
@@ -154,6 +160,12 @@ class Primitive:
 def is_channels_last(x: Tensor) -> bool:
     """Whether the channels of a map lie side by side, and not its columns."""
     return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+
+
+def no_autocast(x: Tensor) -> AbstractContextManager[Any]:
+    """Within it nothing widens a map of 16 bits; of any device that ``x`` may be on."""
+    # meta tensors know no autocast
+    return torch.autocast('cpu' if x.is_meta else x.device.type, enabled=False)
 
 
 def wide_dtype(x: Tensor) -> torch.dtype:

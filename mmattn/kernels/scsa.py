@@ -5,15 +5,13 @@ Neurocomputing 2025, arXiv:2407.05128. Strips and windows are kept as (N, positi
 """
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from mmattn.kernels.means import _means
-from mmattn.kernels.primitive import Primitive, is_channels_last, wide_dtype
+from mmattn.kernels.primitive import Primitive, is_channels_last, no_autocast, wide_dtype
 from mmattn.kernels.windows import mean_of_windows, spread
 
 aten = torch.ops.aten
@@ -82,7 +80,7 @@ def _run(
     differentiable,
 ):  # fmt: skip
     strip_means = _means.reference if differentiable else _means.pure_forward
-    with _no_autocast(x):
+    with no_autocast(x):
         strips = torch.cat(strip_means(x), 2).to(weight.dtype)
         rows, columns = _gates(x, strips, weight, bias, wh, bh, ww, bw, sizes, eps)[:2]
         rows, columns = rows.to(x.dtype), columns.to(x.dtype)
@@ -97,11 +95,6 @@ def _run(
             out = torch.lerp(x, out, scale.to(x.dtype))
         kept = torch.cat((pooled, attended.unsqueeze(2)), 2)
         return out, strips.transpose(1, 2).contiguous(), kept.transpose(1, 2).contiguous()
-
-
-def _no_autocast(x: Tensor) -> AbstractContextManager[Any]:
-    # meta tensors know no autocast
-    return torch.autocast('cpu' if x.is_meta else x.device.type, enabled=False)
 
 
 def _padded(weight, sizes, channels):
@@ -135,7 +128,7 @@ def _attend(normal, q, k, v, heads, factor, differentiable):
     query, key = (normal * q[:, None]).unflatten(1, each), (normal * k[:, None]).unflatten(1, each)
     value = (normal.mean(2) * v).unflatten(1, each).unsqueeze(3)
     if differentiable:
-        # What torch has for this has no second derivative, and crashed inductor.
+        # What torch has for this has no second derivative.
         matrix = (query * factor @ key.transpose(2, 3)).softmax(3)
         return (matrix @ value).flatten(1)
     return F.scaled_dot_product_attention(query, key, value, scale=factor).flatten(1)
@@ -145,7 +138,7 @@ def _backward(
     grad, x, weight, bias, wh, bh, ww, bw, wp, bp, q, k, v, scale, sizes, heads, window, factor,
     eps, strips, kept,
 ):  # fmt: skip
-    with _no_autocast(x):
+    with no_autocast(x):
         strips, kept = strips.transpose(1, 2), kept.transpose(1, 2)
         pooled, attended = kept[:, :, :-1].contiguous(), kept[:, :, -1]
         gates = _gates(x, strips, weight, bias, wh, bh, ww, bw, sizes, eps)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mmattn.kernels.primitive import Primitive, is_channels_last
+from mmattn.kernels.primitive import Primitive, is_channels_last, no_autocast
 
 
 def shuffle_gate(x: Tensor, slope: Tensor, offset: Tensor, groups: int, eps: float) -> Tensor:
@@ -45,8 +45,7 @@ def _halves(x, groups):
 
 def _normalised(b, eps):
     """b with mean 0 and variance 1 in every plane."""
-    # Autocast would widen it; meta tensors know no autocast.
-    with torch.autocast('cpu' if b.is_meta else b.device.type, enabled=False):
+    with no_autocast(b):
         return torch.group_norm(b, b.shape[1], None, None, eps)
 
 

@@ -43,6 +43,11 @@ class Interrupted(UserError):
         super().__init__(message, exit_code=130)
 
 
+def one_line(error: Exception) -> str:
+    """Kind and message of an error that is no user's, without line breaks."""
+    return ' '.join(f'{type(error).__name__}: {error}'.split())
+
+
 def did_you_mean(name: str, names: Iterable[str], most: int = 3, likeness: float = 0.6) -> str:
     """A sentence that names what is near ``name``, after a space; '' if nothing is.
 

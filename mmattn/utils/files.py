@@ -45,6 +45,15 @@ def write_whole(path: str | Path, content: bytes | str) -> None:
         raise UserError(f'{path} cannot be written: {error.strerror or error}.', 1) from error
 
 
+def write_or_print(path: str | Path | None, text: str) -> None:
+    """What a tool has found: into a file, said, or without one to the terminal."""
+    if path is None:
+        print(text, end='')
+    else:
+        write_whole(path, text)
+        print(f'written: {path}')
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

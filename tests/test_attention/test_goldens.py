@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from mmattn import kernels
 from mmattn.attention import (
     CA,
     CBAM,
@@ -24,7 +23,6 @@ from mmattn.attention import (
     SSE,
     SimAM,
 )
-from mmattn.kernels import choice
 from mmattn.registry import MODELS
 
 # Golden name -> our class; the originals' argument names -> ours.
@@ -90,14 +88,6 @@ def assert_close(actual, expected, what):
 def sampled(values, most=4096):
     flat = values.detach().flatten()
     return flat[:: -(-flat.numel() // most)]
-
-
-@pytest.fixture(params=choice.MODES)
-def mode(request):
-    if request.param == 'auto' and choice.implementation(torch.empty(0)) == choice.PURE:
-        pytest.skip(f'pure PyTorch alone runs here: {choice.why_no_cpp()}')
-    with kernels.using(request.param):
-        yield
 
 
 FORMATS = dict(nchw=torch.contiguous_format, channels_last=torch.channels_last)

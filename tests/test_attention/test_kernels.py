@@ -17,18 +17,10 @@ from torch.utils.checkpoint import checkpoint
 import mmattn
 from mmattn import kernels
 from mmattn.attention.names import attention_names, find_attention
-from mmattn.kernels import choice
 
 CHANNELS = 128
+pytestmark = pytest.mark.usefixtures('mode')
 each_attention = pytest.mark.parametrize('name', attention_names())
-
-
-@pytest.fixture(params=choice.MODES, autouse=True)
-def mode(request):
-    if request.param == 'auto' and choice.implementation(torch.empty(0)) == choice.PURE:
-        pytest.skip(f'pure PyTorch alone runs here: {choice.why_no_cpp()}')
-    with kernels.using(request.param):
-        yield request.param
 
 
 def build(name, **arguments):

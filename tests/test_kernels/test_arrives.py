@@ -24,7 +24,7 @@ def package(project_root, tmp_path):
     if not (folder / 'setup.py').exists():
         pytest.skip('needs the sources of the kernels')
     copy = tmp_path / 'kernels'
-    shutil.copytree(folder, copy, ignore=shutil.ignore_patterns('build', '_C*', 'built.json'))
+    shutil.copytree(folder, copy, ignore=arrival.LEFT_BY_A_BUILD)
     for source in (copy / 'src').iterdir():
         source.unlink()
     for name in ('one', 'two'):

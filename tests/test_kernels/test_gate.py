@@ -70,3 +70,8 @@ def test_a_second_derivative_where_the_gate_comes_from_the_map():
     x = torch.rand(2, 3, 4, 5, dtype=torch.float64)
     expected = penalty(lambda x, channels: x * channels[:, :, None, None])
     torch.testing.assert_close(penalty(lambda x, channels: gate(x, channels=channels)), expected)
+
+
+def test_an_unknown_join():
+    with pytest.raises(ValueError, match=r"one of product, max, add, got 'sum'"):
+        gate(torch.ones(1, 2, 3, 3), channels=torch.ones(1, 2), join='sum')

@@ -4,30 +4,16 @@
 two is skipped.
 """
 
-import importlib
-import pkgutil
-
 import pytest
 import torch
 from torch import Tensor
 
 from mmattn import kernels
 from mmattn.kernels import choice
-from mmattn.kernels.primitive import Primitive
+from mmattn.kernels.primitive import PRIMITIVES
 from mmattn.utils.torch_version import NEW_TORCH
 from tests.test_kernels.examples import EXAMPLES
 
-MODULES = [
-    importlib.import_module(f'mmattn.kernels.{module.name}')
-    for module in pkgutil.iter_modules(kernels.__path__)
-    if not module.ispkg
-]
-PRIMITIVES = {
-    found.name: found
-    for module in MODULES
-    for found in vars(module).values()
-    if isinstance(found, Primitive)
-}
 FUSED = choice.implementation(torch.empty(0)) != choice.PURE
 INTERPRETED = choice.INTERPRETED and FUSED
 needs_fused = pytest.mark.skipif(

@@ -10,8 +10,9 @@ from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
 from mmattn.kernels import choice
+from mmattn.kernels.primitive import PRIMITIVES
 from tests.test_kernels.examples import EXAMPLES
-from tests.test_kernels.test_primitives import PRIMITIVES, as_tuple
+from tests.test_kernels.test_primitives import as_tuple
 
 SETTINGS = [((2, 16, 56, 56), torch.float32, False), ((2, 8, 7, 7), torch.bfloat16, True)]
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from mmattn.kernels import choice
+from mmattn.kernels.primitive import PRIMITIVES
 from mmattn.kernels.triton import tiles
 from tests.test_kernels.examples import EXAMPLES
 from tests.test_kernels.test_primitives import (
-    PRIMITIVES,
     assert_equal_to,
     error,
     is_float,

@@ -52,7 +52,7 @@ def main(args: argparse.Namespace) -> None:
 
     from mmattn.analysis import measure, tables
     from mmattn.engine.prepare import prepare
-    from mmattn.utils.files import write_whole
+    from mmattn.utils.files import write_or_print
 
     console = Console(stderr=True)
     if args.table:
@@ -64,11 +64,7 @@ def main(args: argparse.Namespace) -> None:
         for note in notes:
             console.print(f'note: {note}')
         text = tables.render_parts(measure(cfg, args.shape), args.format)
-    if args.out:
-        write_whole(args.out, text)
-        print(f'written: {args.out}')
-    else:
-        print(text, end='')
+    write_or_print(args.out, text)
 
 
 if __name__ == '__main__':

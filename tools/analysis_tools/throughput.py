@@ -64,7 +64,7 @@ def main(args: argparse.Namespace) -> None:
 
     from mmattn.analysis import networks, tables, throughput
     from mmattn.engine.prepare import prepare
-    from mmattn.utils.files import write_whole
+    from mmattn.utils.files import write_or_print
 
     console = Console(stderr=True)
     cfg, notes = prepare(args.config, args.cfg_options)
@@ -88,11 +88,7 @@ def main(args: argparse.Namespace) -> None:
         status.update(f'measuring: {", ".join(built)}')
         results = list(networks.compare(built, steps, rounds=args.rounds))
     text = tables.render_speed(results, setting.describe(), args.format)
-    if args.out:
-        write_whole(args.out, text)
-        print(f'written: {args.out}')
-    else:
-        print(text, end='')
+    write_or_print(args.out, text)
 
 
 if __name__ == '__main__':
