@@ -6,12 +6,13 @@ template <typename A>
 struct ChannelAttention {
   int64_t c, heads, count;
   std::vector<A> normal, q, k, v, mean;  // normalised windows (count, C) and what is made of them
-  std::vector<A> high, low;              // largest and smallest key of a head, of one window
+  std::vector<OneWindow<A>> one;         // of the heads, where there is one window
+  std::vector<char> polynomial;          // which of them are
   A scale;                               // 1 / deviation
 
   ChannelAttention(int64_t c, int64_t heads, int64_t count)
       : c(c), heads(heads), count(count), normal(count * c), q(count * c), k(count * c), v(c),
-        mean(c), high(heads), low(heads) {}
+        mean(c), one(heads), polynomial(heads) {}
 
   void prepare(const ScsaParameters<A>& p, const A* pooled) {
     int64_t size = count * c;
@@ -38,77 +39,125 @@ struct ChannelAttention {
         mean[i] += value;
       }
     for (int64_t i = 0; i < c; i++) v[i] = (mean[i] /= count) * p.qkv[2][i];
-    for (int64_t i = 0; i < heads; i++) {
-      auto ends = std::minmax_element(k.begin() + first(i * c / heads),
-                                      k.begin() + (i + 1) * (c / heads));
-      low[i] = *ends.first, high[i] = *ends.second;
-    }
+    for (int64_t i = 0, from = 0; i < heads; i++, from += c / heads)
+      polynomial[i] = count == 1 && one[i].prepare(c / heads, &q[from], &k[from], &v[from]);
   }
 
-  int64_t first(int64_t i) const { return i / (c / heads) * (c / heads); }
-
-  // e = exp(logits of row i - their maximum); returns 1 / sum.
-  A row(int64_t i, A* e, A* attended) const {
-    int64_t from = first(i), size = c / heads;
-    const A *key = k.data() + from, *value = v.data() + from;
-    if (count == 1) {
-      // The largest logit is that of the largest or the smallest key.
-      A query = q[i], most = std::max(query * high[i / size], query * low[i / size]);
-      return softmax(size, e, value, attended, [&](int64_t j) INLINE_BODY {
-        return query * key[j] - most;
+  // What channels begin to end get.
+  void attend(int64_t begin, int64_t end, A* attended) const {
+    std::vector<A> e(BLOCK * padded<A>(c / heads));
+    over_heads(begin, end, [&](int64_t head, int64_t from, int64_t to) {
+      const int64_t start = head * (c / heads);
+      if (polynomial[head]) return one[head].attend(from - start, to - start, attended + start);
+      over_blocks(from, to, [&](int64_t i, auto size) {
+        rows<size>(head, i, e.data(), attended + i);
       });
-    }
-    std::fill(e, e + size, A(0));
-    for (int64_t n = 0; n < count; n++) {
-      A query = q[n * c + i];
-      key = k.data() + n * c + from;
-#pragma omp simd
-      for (int64_t j = 0; j < size; j++) e[j] += query * key[j];
-    }
-    A most = -INFINITY;
-#pragma omp simd reduction(max : most)
-    for (int64_t j = 0; j < size; j++) most = most > e[j] ? most : e[j];
-    return softmax(size, e, value, attended, [&](int64_t j) INLINE_BODY { return e[j] - most; });
+    });
   }
 
-  template <typename Logit>
-  INLINE A softmax(int64_t size, A* e, const A* value, A* attended, const Logit& logit) const {
-    A sum = 0, product = 0;
-#pragma omp simd reduction(+ : sum, product)
-    for (int64_t j = 0; j < size; j++) {
-      e[j] = exponential(logit(j));
-      sum += e[j];
-      product += e[j] * value[j];
-    }
-    *attended = product / sum;
-    return 1 / sum;
-  }
-
-  // Adds what row i gives to the gradients of k and v, and sets q's; grad is that of a_i.
-  void row_backward(int64_t i, A grad, A* e, A* to_q, A* to_k, A* to_v) const {
-    A attended, factor = grad * row(i, e, &attended);
-    int64_t from = first(i), size = c / heads;
-    const A* value = v.data() + from;
-    to_v += from;
-#pragma omp simd
-    for (int64_t j = 0; j < size; j++) {
-      A part = e[j] * factor;
-      to_v[j] += part;
-      e[j] = part * (value[j] - attended);
-    }
-    for (int64_t n = 0; n < count; n++) {
-      A query = q[n * c + i], sum = 0;
-      const A* key = k.data() + n * c + from;
-      A* to = to_k + n * c + from;
-#pragma omp simd reduction(+ : sum)
-      for (int64_t j = 0; j < size; j++) {
-        sum += e[j] * key[j];
-        to[j] += e[j] * query;
+  // The gradient of what channels begin to end get -> that of their queries; added to, those of
+  // all keys and values.
+  void backward(int64_t begin, int64_t end, const A* grad, A* to_q, A* to_k, A* to_v) const {
+    std::vector<A> e(BLOCK * padded<A>(c / heads));
+    over_heads(begin, end, [&](int64_t head, int64_t from, int64_t to) {
+      const int64_t start = head * (c / heads);
+      if (polynomial[head]) {
+        // By the part that has the head's first channel.
+        if (from == start) one[head].backward(grad + start, to_q + start, to_k + start, to_v + start);
+        return;
       }
-      to_q[n * c + i] = sum;
+      over_blocks(from, to, [&](int64_t i, auto size) {
+        rows_backward<size>(head, i, grad + i, e.data(), to_q, to_k, to_v + start);
+      });
+    });
+  }
+
+ private:
+  using V = vec_t<A>;
+  static constexpr int BLOCK = 4;  // rows at once
+
+  template <typename Body> void over_heads(int64_t begin, int64_t end, const Body& body) const {
+    for (int64_t size = c / heads, i = begin / size; i * size < end; i++)
+      body(i, std::max(begin, i * size), std::min(end, (i + 1) * size));
+  }
+  template <typename Body> static void over_blocks(int64_t begin, int64_t end, const Body& body) {
+    for (; begin + BLOCK <= end; begin += BLOCK) body(begin, std::integral_constant<int, BLOCK>());
+    for (; begin < end; begin++) body(begin, std::integral_constant<int, 1>());
+  }
+
+  // e = exp(logits of rows i .. i + R - their maximum), a padded row each; what they get, and
+  // 1 / sum.
+  template <int R> std::array<A, R> rows(int64_t head, int64_t i, A* e, A* attended) const {
+    const int64_t size = c / heads, stride = padded<A>(size), start = head * size;
+    const A* value = v.data() + start;
+    V most[R], sum[R] = {}, product[R] = {};
+    for (int r = 0; r < R; r++) most[r] = V{} - INFINITY;
+    each_lanes<A>(size, [&](int64_t j, auto lanes) INLINE_BODY {
+      V logit[R] = {};
+      const A *query = q.data() + i, *key = k.data() + start + j;
+      for (int64_t n = 0; n < count; n++, query += c, key += c) {
+        V other = load_lanes(key, lanes);
+        for (int r = 0; r < R; r++) logit[r] += other * query[r];
+      }
+      for (int r = 0; r < R; r++) {
+        logit[r] = only<A>(logit[r], lanes, V{} - INFINITY);
+        most[r] = most[r] > logit[r] ? most[r] : logit[r];
+        store_lanes(e + r * stride + j, logit[r], All());
+      }
+    });
+    for (int r = 0; r < R; r++) most[r] = highest_everywhere<A>(most[r]);
+    each_lanes<A>(size, [&](int64_t j, auto lanes) INLINE_BODY {
+      V other = load_lanes(value + j, lanes);
+      for (int r = 0; r < R; r++) {
+        V x = exponential(load_lanes(e + r * stride + j, All()) - most[r]);
+        x = only<A>(x, lanes);
+        store_lanes(e + r * stride + j, x, All());
+        sum[r] += x;
+        product[r] += x * other;
+      }
+    });
+    std::array<A, R> inverse;
+    for (int r = 0; r < R; r++) {
+      inverse[r] = 1 / sum_everywhere<A>(sum[r])[0];
+      attended[r] = sum_everywhere<A>(product[r])[0] * inverse[r];
+    }
+    return inverse;
+  }
+
+  template <int R> void rows_backward(int64_t head, int64_t i, const A* grad, A* e, A* to_q,
+                                      A* to_k, A* to_v) const {
+    const int64_t size = c / heads, stride = padded<A>(size), start = head * size;
+    const A* value = v.data() + start;
+    A attended[R];
+    std::array<A, R> factor = rows<R>(head, i, e, attended);
+    for (int r = 0; r < R; r++) factor[r] *= grad[r];
+    each_lanes<A>(size, [&](int64_t j, auto lanes) INLINE_BODY {
+      V other = load_lanes(value + j, lanes), sum = load_lanes(to_v + j, lanes);
+      for (int r = 0; r < R; r++) {
+        V part = load_lanes(e + r * stride + j, All()) * factor[r];
+        sum += part;
+        store_lanes(e + r * stride + j, part * (other - attended[r]), All());
+      }
+      store_lanes(to_v + j, sum, lanes);
+    });
+    for (int64_t n = 0; n < count; n++) {
+      const A *query = q.data() + n * c + i, *key = k.data() + n * c + start;
+      A* to = to_k + n * c + start;
+      V sums[R] = {};
+      each_lanes<A>(size, [&](int64_t j, auto lanes) INLINE_BODY {
+        V other = load_lanes(key + j, lanes), sum = load_lanes(to + j, lanes);
+        for (int r = 0; r < R; r++) {
+          V part = load_lanes(e + r * stride + j, All());
+          sums[r] += part * other;
+          sum += part * query[r];
+        }
+        store_lanes(to + j, sum, lanes);
+      });
+      for (int r = 0; r < R; r++) to_q[n * c + i + r] = sum_everywhere<A>(sums[r])[0];
     }
   }
 
+ public:
   // Gradients of q, k and v -> of the window means (into to_q) and of the parameters.
   void finish(const ScsaParameters<A>& p, A* to_q, const A* to_k, const A* to_v, A* to_weight,
               A* to_bias, A* const to_qkv[3]) const {

@@ -35,6 +35,8 @@ INLINE half_bits narrow(Lanes<float>::vec x) {
 
 // `All` of the lanes, or the first `count` of them (the others are 0).
 struct All {};
+template <typename T> constexpr int lane_count(All) { return lanes<T>; }
+template <typename T> constexpr int lane_count(int count) { return count; }
 
 template <typename T> INLINE vec_t<T> load_lanes(const T* from, All) {
   vec_t<T> out;

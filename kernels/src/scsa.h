@@ -2,6 +2,9 @@
 // lie as (positions, C), so that their loops run over channels. Included once for each level of
 // vector instructions.
 
+// Rows up to this long are shorter than what a vector is good for: such maps are transposed.
+constexpr int64_t NARROW = 16;
+
 // What both passes share: sizes, parameters and the strips of one call.
 template <typename T, typename Map>
 class Scsa {
@@ -43,12 +46,14 @@ class Scsa {
     }
   }
 
-  void forward(int64_t begin, int64_t end, const T* x, T* y, A* strips, A* kept) const {
+  template <typename S>
+  void forward(int64_t begin, int64_t end, const S& samples, A* strips, A* kept) const {
     std::vector<A> normal(strip), gates(strip), channels(s.c);
     ChannelAttention<A> attention(s.c, p.heads, count);
     A *rows = gates.data(), *columns = rows + s.h * s.c;
     for (int64_t n = begin; n < end; n++) {
-      const T* from = x + n * s.c * s.plane();
+      const T* from = samples.input(0, n);
+      T* to_map = samples.output(n);
       A *means = strips + n * strip, *pooled = kept + n * (count + 1) * s.c;
       over_channels(parallel, s.c, [&](int64_t c, int64_t to) {
         map().means(from, c, to, means, means + s.h * s.c);
@@ -63,17 +68,18 @@ class Scsa {
       attention.prepare(p, pooled);
       A* attended = pooled + count * s.c;
       over_channels(parallel, s.c, [&](int64_t c, int64_t to) {
-        std::vector<A> e(s.c);
-        for (int64_t i = c; i < to; i++) attention.row(i, e.data(), attended + i);
+        attention.attend(c, to, attended);
         for (int64_t i = c; i < to; i++) channels[i] = sigmoid(attended[i]);
-        map().apply(from, c, to, rows, columns, channels.data(), p.scale, y + n * s.c * s.plane());
+        map().apply(from, c, to, rows, columns, channels.data(), p.scale, to_map);
       });
+      samples.done(n);
     }
   }
 
   // `sums`: the gradients of the parameters, by sample.
-  void backward(int64_t begin, int64_t end, const T* grad, const T* x, const A* strips,
-                const A* kept, T* out, A* sums) const {
+  template <typename S>
+  void backward(int64_t begin, int64_t end, const S& samples, const A* strips, const A* kept,
+                A* sums) const {
     // The rows of the attention are added up in as many parts, whatever the threads.
     constexpr int64_t PARTS = 4;
     int64_t all = count * s.c, part = (s.c + PARTS - 1) / PARTS;
@@ -85,7 +91,8 @@ class Scsa {
     A factor = p.scale ? *p.scale : A(1);
     int64_t weights = p.weights(s.c);
     for (int64_t n = begin; n < end; n++) {
-      const T *from = x + n * s.c * s.plane(), *g = grad + n * s.c * s.plane();
+      const T *g = samples.input(0, n), *from = samples.input(1, n);
+      T* to_map = samples.output(n);
       const A *means = strips + n * strip, *pooled = kept + n * (count + 1) * s.c;
       const A* attended = pooled + all;
       A* to_weight = sums + n * p.gradients(s.c);
@@ -112,12 +119,11 @@ class Scsa {
       });
       attention.prepare(p, pooled);
       parallel(PARTS, [&](int64_t i, int64_t last) {
-        std::vector<A> e(s.c);
         for (; i < last; i++) {
           A *to_k = to_kv.data() + i * (all + s.c), *to_v = to_k + all;
           std::fill(to_k, to_v + s.c, A(0));
-          for (int64_t row = i * part; row < std::min(s.c, (i + 1) * part); row++)
-            attention.row_backward(row, to_attended[row], e.data(), to_q.data(), to_k, to_v);
+          attention.backward(std::min(s.c, i * part), std::min(s.c, (i + 1) * part),
+                             to_attended.data(), to_q.data(), to_k, to_v);
         }
       });
       for (int64_t i = 1; i < PARTS; i++)
@@ -140,21 +146,33 @@ class Scsa {
       });
       over_channels(parallel, s.c, [&](int64_t c, int64_t end) {
         map().gradient(g, c, end, rows, columns, channels.data(), p.scale, to_q.data(),
-                       to_strips.data(), to_strips.data() + s.h * s.c,
-                       out + n * s.c * s.plane());
+                       to_strips.data(), to_strips.data() + s.h * s.c, to_map);
       });
+      samples.done(n);
     }
   }
 };
 
-// Samples by `samples`, which is serial where there are fewer samples than threads; then the
-// phases of a sample are shared out by `parallel`.
-template <typename T>
-void scsa(const Parallel& samples, const Parallel& parallel, Shape s,
-          const ScsaParameters<wide_t<T>>& p, const T* x, T* y, wide_t<T>* strips,
-          wide_t<T>* kept) {
+// body(layer, maps, begin, end): samples shared out by `samples`, which is serial where there are
+// fewer than threads; then the phases of a sample are shared out by `parallel`.
+template <typename T, typename Body>
+void over_scsa(const Parallel& samples, const Parallel& parallel, Shape s,
+               const ScsaParameters<wide_t<T>>& p, std::array<const T*, 2> in, T* out,
+               const Body& body) {
+  using A = wide_t<T>;
+  if (!s.channels_last && s.w <= NARROW) {
+    Shape pixels = s;
+    pixels.channels_last = true;
+    const Scsa<A, PixelMap<A>> layer(parallel, pixels, p);
+    samples(s.n, [&](int64_t begin, int64_t end) {
+      body(layer, TransposedSamples<T>(parallel, s, in, out), begin, end);
+    });
+    return;
+  }
   auto run = [&](const auto& layer) {
-    samples(s.n, [&](int64_t begin, int64_t end) { layer.forward(begin, end, x, y, strips, kept); });
+    samples(s.n, [&](int64_t begin, int64_t end) {
+      body(layer, Samples<T>{parallel, s, {in[0], in[1]}, out}, begin, end);
+    });
   };
   if (s.channels_last)
     run(Scsa<T, PixelMap<T>>(parallel, s, p));
@@ -163,16 +181,21 @@ void scsa(const Parallel& samples, const Parallel& parallel, Shape s,
 }
 
 template <typename T>
+void scsa(const Parallel& samples, const Parallel& parallel, Shape s,
+          const ScsaParameters<wide_t<T>>& p, const T* x, T* y, wide_t<T>* strips,
+          wide_t<T>* kept) {
+  over_scsa<T>(samples, parallel, s, p, {x, nullptr}, y,
+               [&](const auto& layer, const auto& maps, int64_t begin, int64_t end) {
+                 layer.forward(begin, end, maps, strips, kept);
+               });
+}
+
+template <typename T>
 void scsa_backward(const Parallel& samples, const Parallel& parallel, Shape s,
                    const ScsaParameters<wide_t<T>>& p, const T* grad, const T* x,
                    const wide_t<T>* strips, const wide_t<T>* kept, T* out, wide_t<T>* sums) {
-  auto run = [&](const auto& layer) {
-    samples(s.n, [&](int64_t begin, int64_t end) {
-      layer.backward(begin, end, grad, x, strips, kept, out, sums);
-    });
-  };
-  if (s.channels_last)
-    run(Scsa<T, PixelMap<T>>(parallel, s, p));
-  else
-    run(Scsa<T, PlanarMap<T>>(parallel, s, p));
+  over_scsa<T>(samples, parallel, s, p, {grad, x}, out,
+               [&](const auto& layer, const auto& maps, int64_t begin, int64_t end) {
+                 layer.backward(begin, end, maps, strips, kept, sums);
+               });
 }

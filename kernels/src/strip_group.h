@@ -7,46 +7,39 @@ struct StripGroup {
   const A *weight;  // (kernel, width)
   const A *bias, *norm_weight, *norm_bias;
   A eps;
+  using V = vec_t<A>;
 
   // strip -> the normalised result of the convolution and its gates; returns 1 / deviation.
   A forward(const A* strip, A* normal, A* gates) const {
-    A total = 0;
+    V total = {};
     for (int64_t l = 0; l < length; l++) {
-      A* to = normal + l * c + begin;
-      for (int64_t i = 0; i < width; i++) to[i] = bias[i];
-      for (int64_t t = 0; t < kernel; t++) {
-        int64_t place = l + t - kernel / 2;
-        if (place < 0 || place >= length) continue;
-        const A *from = strip + place * c + begin, *times = weight + t * width;
-#pragma omp simd
-        for (int64_t i = 0; i < width; i++) to[i] += times[i] * from[i];
-      }
-      A sum = 0;
-#pragma omp simd reduction(+ : sum)
-      for (int64_t i = 0; i < width; i++) sum += to[i];
-      total += sum;
+      const int64_t first = std::max<int64_t>(0, kernel / 2 - l);
+      const int64_t last = std::min(kernel, length + kernel / 2 - l);
+      const A* from = strip + (l - kernel / 2) * c + begin;
+      each_lanes<A>(width, [&](int64_t i, auto count) INLINE_BODY {
+        V sum = load_lanes(bias + i, count);
+        for (int64_t t = first; t < last; t++)
+          sum += load_lanes(weight + t * width + i, count) * load_lanes(from + t * c + i, count);
+        store_lanes(normal + l * c + begin + i, sum, count);
+        total += sum;
+      });
     }
-    A mean = total / (length * width);
-    total = 0;
-    for (int64_t l = 0; l < length; l++) {
-      A* to = normal + l * c + begin;
-      A sum = 0;
-#pragma omp simd reduction(+ : sum)
-      for (int64_t i = 0; i < width; i++) {
-        to[i] -= mean;
-        sum += to[i] * to[i];
-      }
-      total += sum;
-    }
-    A scale = 1 / std::sqrt(total / (length * width) + eps);
-    for (int64_t l = 0; l < length; l++) {
-      A *to = normal + l * c + begin, *gate = gates + l * c + begin;
-#pragma omp simd
-      for (int64_t i = 0; i < width; i++) {
-        to[i] *= scale;
-        gate[i] = sigmoid(to[i] * norm_weight[i] + norm_bias[i]);
-      }
-    }
+    const A mean = sum_everywhere<A>(total)[0] / (length * width);
+    total = V{};
+    for (int64_t l = 0; l < length; l++)
+      each_lanes<A>(width, [&](int64_t i, auto count) INLINE_BODY {
+        V away = only<A>(load_lanes(normal + l * c + begin + i, count) - mean, count);
+        total += away * away;
+      });
+    const A scale = 1 / std::sqrt(sum_everywhere<A>(total)[0] / (length * width) + eps);
+    for (int64_t l = 0; l < length; l++)
+      each_lanes<A>(width, [&](int64_t i, auto count) INLINE_BODY {
+        A* to = normal + l * c + begin + i;
+        V value = (load_lanes(to, count) - mean) * scale;
+        store_lanes(to, value, count);
+        value = value * load_lanes(norm_weight + i, count) + load_lanes(norm_bias + i, count);
+        store_lanes(gates + l * c + begin + i, sigmoid(value), count);
+      });
     return scale;
   }
 

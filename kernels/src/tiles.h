@@ -121,10 +121,8 @@ template <typename T, typename Count> struct ChannelsTile {
     return load_lanes(from, count);
   }
   MovedChannels<T> moved(Shape s, int64_t n, const int64_t* to) const {
-    return {n * size * s.c, how_many(count), to};
+    return {n * size * s.c, lane_count<T>(count), to};
   }
-  static int64_t how_many(All) { return lanes<T>; }
-  static int64_t how_many(int count) { return count; }
 };
 
 // body(tile, where it begins in the map, n C + c of its first channel, a buffer).

@@ -113,7 +113,8 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.warm_scale is None:
-            return self.attend(x).to(x.dtype)
+            out = self.attend(x)
+            return out if out.dtype == x.dtype else out.to(x.dtype)
         return self.attend_warm(x, self.warm_scale)
 
     def extra_repr(self) -> str:

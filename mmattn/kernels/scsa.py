@@ -48,7 +48,7 @@ def scsa(
         norm_h: Weight (C), bias (C) and eps of the rows' GroupNorm over the groups.
         norm_w: The same of the columns.
         norm: The same of the windows' GroupNorm over all channels.
-        qkv: What makes the query, the key and the value of a channel, C values each.
+        qkv: What makes the query, the key and the value of a channel, C values each in any shape.
         heads: Divides C.
         window: Side of the windows; a smaller map is one.
         factor: Of the softmax's logits.
@@ -58,9 +58,10 @@ def scsa(
         (N, C, H, W).
     """
     wide = wide_dtype(x)
-    flat = torch.cat([weight.reshape(-1) for weight in weights]), torch.cat(tuple(biases))
-    given = (*flat, *norm_h[:2], *norm_w[:2], *norm[:2], *(layer.reshape(-1) for layer in qkv))
-    parameters = [tensor.to(wide) for tensor in given]
+    flat = torch.cat([weight.flatten() for weight in weights]), torch.cat(tuple(biases))
+    given = (*flat, *norm_h[:2], *norm_w[:2], *norm[:2], *qkv)
+    # A call that changes nothing still takes its time, in front of every map.
+    parameters = [p if p.dtype == wide else p.to(wide) for p in given]
     sizes = [int(weight.shape[-1]) for weight in weights]  # torch 2.1 traces them as tensors
     eps = [norm_h[2], norm_w[2], norm[2]]
     scale = scale if scale is None else scale.to(wide)
@@ -80,6 +81,7 @@ def _run(
     differentiable,
 ):  # fmt: skip
     strip_means = _means.reference if differentiable else _means.pure_forward
+    q, k, v = q.flatten(), k.flatten(), v.flatten()
     with no_autocast(x):
         strips = torch.cat(strip_means(x), 2).to(weight.dtype)
         rows, columns = _gates(x, strips, weight, bias, wh, bh, ww, bw, sizes, eps)[:2]
@@ -190,6 +192,7 @@ def _window_backward(grad, pooled, weight, bias, q, k, v, heads, factor, eps):
     """Gradients of the window means (N, C, P), of the norm's weight and bias and of q, k, v."""
     batch, channels, count = pooled.shape
     weight, bias = weight.contiguous(), bias.contiguous()
+    shapes, (q, k, v) = (q.shape, k.shape, v.shape), (q.flatten(), k.flatten(), v.flatten())
     normal, mean, rstd = aten.native_group_norm(
         pooled, weight, bias, batch, channels, count, 1, eps
     )
@@ -214,8 +217,10 @@ def _window_backward(grad, pooled, weight, bias, q, k, v, heads, factor, eps):
     to_pooled, to_weight, to_bias = aten.native_group_norm_backward(
         to_normal, pooled, mean, rstd, weight, batch, channels, count, 1, [True, True, True]
     )
-    to_q, to_k = (to_query * normal).sum((0, 2)), (to_key * normal).sum((0, 2))
-    return to_pooled, to_weight, to_bias, to_q, to_k, (to_value * middle).sum(0)
+    to_qkv = (to_query * normal).sum((0, 2)), (to_key * normal).sum((0, 2)), middle * to_value
+    to_qkv = [*to_qkv[:2], to_qkv[2].sum(0)]
+    to_qkv = [to.view(shape) for to, shape in zip(to_qkv, shapes, strict=True)]
+    return to_pooled, to_weight, to_bias, *to_qkv
 
 
 def _strip_backward(

@@ -45,6 +45,23 @@ def test_gradients_are_those_of_the_formula(arguments, shape, mode):
         torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.skipif(not FUSED, reason='there is no C++ here')
+@pytest.mark.parametrize('heads', [1, 2])
+@pytest.mark.parametrize('strength', [0.0, 0.1, 1.0, 5.0, 20.0, 300.0])
+def test_one_window_by_polynomials(strength, heads):
+    """Whether the queries span no interval, one, some, or so many that pairs are cheaper."""
+    module, x = module_and_map((2, 208, 7, 6), torch.float64, head_num=heads)
+    with torch.no_grad():
+        module.pcsa.q.weight.mul_(strength)
+    exact, expected = gradients(module, x, 'pure')
+    for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 1e-5)):
+        out, found = gradients(module.to(dtype), x.to(dtype))
+        torch.testing.assert_close(out.double(), exact, rtol=0, atol=tolerance)
+        for ours, theirs in zip(found, expected, strict=True):
+            off, size = (ours.double() - theirs).norm(), theirs.norm().clamp(min=1e-3)
+            assert off / size < tolerance * 10
+
+
 @pytest.mark.parametrize('mode', MODES)
 def test_warm_start_is_x_itself_and_a_mixture_beyond(mode):
     module, x = module_and_map((2, 8, 9, 7), warm_start=True)
