@@ -39,7 +39,13 @@ from mmattn.analysis.networks import (
     usable_device,
     with_kernels,
 )
-from mmattn.analysis.throughput import Timing, alternate, machine, steady_allocator
+from mmattn.analysis.throughput import (
+    Timing,
+    alternate,
+    machine,
+    release_memory,
+    steady_allocator,
+)
 from mmattn.attention.names import find_attention
 from mmattn.engine.prepare import prepare
 from mmattn.experiments import find_experiments
@@ -241,6 +247,8 @@ def compared(
             'peak': one.peak,
             'saved': one.saved,
         }
+    del networks, one
+    release_memory()
 
 
 MEASURE = {'modules': measure_modules, 'networks': measure_networks, 'detector': measure_detector}

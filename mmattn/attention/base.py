@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mmattn import kernels
 from mmattn.attention import checks
-from mmattn.kernels.primitive import no_autocast
+from mmattn.kernels.primitive import cast, no_autocast
 from mmattn.utils.errors import InvalidValue
 
 Weights: TypeAlias = Mapping[str, Tensor]
@@ -113,8 +113,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.warm_scale is None:
-            out = self.attend(x)
-            return out if out.dtype == x.dtype else out.to(x.dtype)
+            return cast(self.attend(x), x.dtype)
         return self.attend_warm(x, self.warm_scale)
 
     def extra_repr(self) -> str:

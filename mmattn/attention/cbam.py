@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from mmattn import kernels
 from mmattn.attention import checks
-from mmattn.attention.base import Weights, batch_norm
+from mmattn.attention.base import Weights, batch_norm, gated
 from mmattn.attention.se import Excitation
+from mmattn.kernels.primitive import runs_pure
 from mmattn.registry import MODELS
 
 
@@ -66,8 +67,19 @@ class CBAM(Excitation):
             norm='norm.weight' in weights,
         )
 
-    def gates(self, x: Tensor) -> dict[str, Tensor]:
+    def attend(self, x: Tensor) -> Tensor:
+        if not runs_pure(x):
+            return super().attend(x)
+        # The map times the first gate is at hand for the second.
+        x = gated(x, self._channels(x)[:, :, None, None])
+        planes = torch.cat((x.amax(1, keepdim=True), x.mean(1, keepdim=True)), 1)
+        return gated(x, self.norm(self.conv(planes)).sigmoid())
+
+    def _channels(self, x: Tensor) -> Tensor:
         descriptors = torch.stack(kernels.mean_max(x))  # (2, N, C)
-        channels = self.excite(descriptors).sum(0).sigmoid()
+        return self.excite(descriptors).sum(0).sigmoid()
+
+    def gates(self, x: Tensor) -> dict[str, Tensor]:
+        channels = self._channels(x)
         planes = self.conv(kernels.channel_pool(x, channels))
         return dict(channels=channels, planes=self.norm(planes).sigmoid())

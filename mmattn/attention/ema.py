@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from mmattn import kernels
 from mmattn.attention import checks
-from mmattn.attention.base import GateAttention
+from mmattn.attention.base import GateAttention, gated, group_norm
+from mmattn.kernels.primitive import runs_pure
 from mmattn.registry import MODELS
 
 
@@ -41,6 +42,31 @@ class EMA(GateAttention):
         self.gn = nn.GroupNorm(width, width)
         self.conv1x1 = nn.Conv2d(width, width, 1)
         self.conv3x3 = nn.Conv2d(width, width, 3, padding=1)
+
+    def attend(self, x: Tensor) -> Tensor:
+        return self._formula(x) if runs_pure(x) else super().attend(x)
+
+    def _formula(self, x: Tensor) -> Tensor:
+        """As the paper has it, on maps of the groups; :meth:`gates` has less to do for a kernel."""
+        height, width = x.shape[2:]
+        groups = x.reshape(x.shape[0] * self.factor, -1, height, width)  # (N * G, C / G, H, W)
+        rows = groups.mean(3, keepdim=True)
+        columns = groups.mean(2, keepdim=True).transpose(2, 3)
+        strip = self.conv1x1(torch.cat((rows, columns), 2)).sigmoid()
+        rows, columns = strip.split((height, width), 2)
+        crossed = group_norm(self.gn, gated(groups, rows, columns.transpose(2, 3)))
+        local = self.conv3x3(groups)
+        # Each branch weighs the other's planes by its own global means.
+        logits = self._weigh(crossed, local) + self._weigh(local, crossed)
+        gate = logits.sigmoid().reshape(-1, self.factor, 1, height, width)
+        # On a view of x, which keeps its memory format.
+        return gated(x.unflatten(1, (self.factor, -1)), gate).flatten(1, 2)
+
+    @staticmethod
+    def _weigh(descriptors: Tensor, planes: Tensor) -> Tensor:
+        weights = descriptors.mean((2, 3)).softmax(1)[:, None]  # (N * G, 1, C / G)
+        plane = weights @ planes.flatten(2)  # (N * G, 1, H * W)
+        return plane.reshape(planes.shape[0], 1, *planes.shape[2:])
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
         batch, channels, height, width = x.shape

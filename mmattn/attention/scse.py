@@ -47,7 +47,7 @@ class SSE(GateAttention):
         self.conv = nn.Conv2d(in_channels, 1, 1)
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
-        logits = kernels.combine(x, self.conv.weight.flatten(), self.conv.bias)
+        logits = kernels.combine(x, self.conv.weight, self.conv.bias)
         return dict(planes=logits.sigmoid())
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmattn.kernels.primitive import Primitive, is_channels_last, seen_through, wide_dtype
+from mmattn.kernels.primitive import Primitive, cast, is_channels_last, seen_through, wide_dtype
 
 
 def combine(x: Tensor, weights: Tensor, bias: Tensor) -> Tensor:
@@ -15,23 +15,21 @@ def combine(x: Tensor, weights: Tensor, bias: Tensor) -> Tensor:
 
     Args:
         x: (N, C, H, W).
-        weights: (C), held in float32 at least.
+        weights: C values in any shape, held in float32 at least.
         bias: One value.
 
     Returns:
         (N, 1, H, W). Sums are taken in float32 at least.
     """
-    wide = wide_dtype(x)
-    bias = bias.to(x.dtype)
-    if seen_through(x) or not torch.is_grad_enabled():
+    if not torch.is_grad_enabled() or seen_through(x):
         # A convolution is one read already.
-        return _reference(x, weights, bias)
-    return _combine(x, weights.to(wide)) + bias
+        return _reference(x, weights, cast(bias, x.dtype))
+    return _combine(x, cast(weights.flatten(), wide_dtype(x))) + cast(bias, x.dtype)
 
 
 def _reference(x, weights, bias=None):
     # Whatever autocast makes of it.
-    return F.conv2d(x, weights.to(x.dtype).view(1, -1, 1, 1), bias).to(x.dtype)
+    return cast(F.conv2d(x, cast(weights, x.dtype).view(1, -1, 1, 1), bias), x.dtype)
 
 
 def _backward(grad, x, weights):

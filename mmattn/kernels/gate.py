@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mmattn.kernels.primitive import Primitive, is_channels_last, wide_dtype
+from mmattn.kernels.primitive import Primitive, cast, is_channels_last, wide_dtype
 from mmattn.utils.errors import InvalidValue
 
 JOINS = ('product', 'max', 'add')
@@ -42,10 +42,7 @@ def gate(
     """
     if join not in JOINS:
         raise InvalidValue(f'join must be one of {", ".join(JOINS)}, got {join!r}')
-    gates = [
-        g if g is None or g.dtype == x.dtype else g.to(x.dtype)
-        for g in (rows, columns, channels, planes)
-    ]
+    gates = [g if g is None else cast(g, x.dtype) for g in (rows, columns, channels, planes)]
     if scale is not None:
         scale = scale.to(wide_dtype(x))
     elif not torch.is_grad_enabled() and sum(g is not None for g in gates) == 1:

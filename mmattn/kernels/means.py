@@ -31,7 +31,9 @@ def mean(x: Tensor) -> Tensor:
     Returns:
         (N, C). Sums are taken in float32 at least.
     """
-    return x.mean((2, 3)) if seen_through(x) else _Mean.apply(x)
+    if not torch.is_grad_enabled() or seen_through(x):
+        return x.mean((2, 3))
+    return _Mean.apply(x)
 
 
 def _reference(x):

@@ -168,6 +168,11 @@ def no_autocast(x: Tensor) -> AbstractContextManager[Any]:
     return torch.autocast('cpu' if x.is_meta else x.device.type, enabled=False)
 
 
+def cast(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """``x.to(dtype)``; a call that changes nothing takes its time too, in front of every map."""
+    return x if x.dtype == dtype else x.to(dtype)
+
+
 def wide_dtype(x: Tensor) -> torch.dtype:
     """What sums are taken in; not torch.promote_types, which torch 2.1 cannot compile."""
     return torch.float64 if x.dtype == torch.float64 else torch.float32
@@ -192,6 +197,11 @@ def seen_through(x: Tensor) -> bool:
         or torch._C._are_functorch_transforms_active()
         or forward_ad._current_level >= 0
     )
+
+
+def runs_pure(x: Tensor) -> bool:
+    """Whether nothing but PyTorch runs on a map, which then has formulas of its own."""
+    return seen_through(x) or choice.implementation(x) == choice.PURE
 
 
 def _function(primitive: Primitive) -> type[torch.autograd.Function]:

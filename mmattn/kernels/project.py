@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mmattn.kernels.primitive import Primitive, is_channels_last, wide_dtype
+from mmattn.kernels.primitive import Primitive, cast, is_channels_last, wide_dtype
 
 
 def project(x: Tensor, planes: Tensor) -> Tensor:
@@ -17,9 +17,9 @@ def project(x: Tensor, planes: Tensor) -> Tensor:
     Returns:
         (N, C). Sums are taken in float32 at least.
     """
-    planes = planes.to(wide_dtype(x))
+    planes = cast(planes, wide_dtype(x))
     learned = planes.requires_grad and torch.is_grad_enabled()
-    return _project(x, planes, learned).to(x.dtype)  # which autocast would change
+    return cast(_project(x, planes, learned), x.dtype)  # which autocast would change
 
 
 def _reference(x, planes, learned):

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmattn.kernels.means import _means
-from mmattn.kernels.primitive import Primitive, is_channels_last, no_autocast, wide_dtype
+from mmattn.kernels.primitive import Primitive, cast, is_channels_last, no_autocast, wide_dtype
 from mmattn.kernels.windows import mean_of_windows, spread
 
 aten = torch.ops.aten
@@ -60,11 +60,10 @@ def scsa(
     wide = wide_dtype(x)
     flat = torch.cat([weight.flatten() for weight in weights]), torch.cat(tuple(biases))
     given = (*flat, *norm_h[:2], *norm_w[:2], *norm[:2], *qkv)
-    # A call that changes nothing still takes its time, in front of every map.
-    parameters = [p if p.dtype == wide else p.to(wide) for p in given]
+    parameters = [cast(tensor, wide) for tensor in given]
     sizes = [int(weight.shape[-1]) for weight in weights]  # torch 2.1 traces them as tensors
     eps = [norm_h[2], norm_w[2], norm[2]]
-    scale = scale if scale is None else scale.to(wide)
+    scale = scale if scale is None else cast(scale, wide)
     return _scsa(x, *parameters, scale, sizes, heads, window, factor, eps)
 
 
@@ -162,7 +161,7 @@ def _backward(
             to_attended, pooled, wp, bp, q, k, v, heads, factor, eps[2]
         )
         grid = [max(length // window, 1) for length in x.shape[2:]]
-        d = spread(to_pooled.unflatten(2, grid).to(x.dtype), x.shape, window)
+        d = spread(to_pooled.unflatten(2, grid).to(x.dtype), x, window)
         # The gradient of x a b: through the windows, and times the gate of the channels.
         torch.mul(x, d, out=product)
         to_rows = to_rows * times + _sum(product * b, 3)
@@ -200,17 +199,22 @@ def _window_backward(grad, pooled, weight, bias, q, k, v, heads, factor, eps):
     middle = normal.mean(2)
     query, key = (normal * (q[:, None] * factor)).view(shape), (normal * k[:, None]).view(shape)
     value, grad = (middle * v).view(*shape[:2], 1), grad.reshape(*shape[:2], 1)
+    # dS_ij = P_ij da_i (v_j - a_i), of which only sums are needed: three products with P on
+    # either side. A shift of all values changes none of them, and what cancels is small.
+    value = value - value.mean(1, keepdim=True)
+    with_key = torch.cat((key * value, key, value), 2)
     to_query, to_key, to_value = (torch.empty_like(x) for x in (query, key, value))
     step = max(1, MATRICES // shape[1] ** 2)
     for start in range(0, shape[0], step):
         part = slice(start, start + step)
         matrix = torch.softmax(query[part] @ key[part].transpose(1, 2), 2)
-        to_value[part] = matrix.transpose(1, 2) @ grad[part]
-        attended = matrix @ value[part]
-        # dS_ij = P_ij da_i (v_j - a_i)
-        matrix.mul_(grad[part] * value[part].transpose(1, 2) - grad[part] * attended)
-        to_query[part] = matrix @ key[part]
-        to_key[part] = matrix.transpose(1, 2) @ query[part]
+        valued, plain, attended = (matrix @ with_key[part]).split((count, count, 1), 2)
+        to_query[part] = grad[part] * (valued - attended * plain)
+        share = grad[part] * query[part]
+        with_query = torch.cat((share, share * attended, grad[part]), 2)
+        plain, valued, shares = (matrix.transpose(1, 2) @ with_query).split((count, count, 1), 2)
+        to_key[part] = value[part] * plain - valued
+        to_value[part] = shares
     to_query, to_key = to_query.view_as(normal) * factor, to_key.view_as(normal)
     to_value = to_value.view_as(middle)
     to_normal = to_query * q[:, None] + to_key * k[:, None] + (to_value * v / count).unsqueeze(2)

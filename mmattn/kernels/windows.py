@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmattn.kernels.primitive import Primitive
+from mmattn.kernels.primitive import Primitive, is_channels_last
 
 # torch 2.1 has neither this nor dynamic sizes in torch.export.
 CAN_EXPORT = hasattr(torch.compiler, 'is_compiling')
@@ -54,12 +54,12 @@ def _mean_matrix(length: int, size: int, like: Tensor) -> Tensor:
     return inside / inside.sum(1, keepdim=True)
 
 
-def spread(grad: Tensor, shape: torch.Size, size: int) -> Tensor:
-    """The gradient of ``mean_of_windows``: each window's over its elements, outside zero."""
-    height, width = (min(length, size) for length in shape[2:])
-    whole = (grad / (height * width)).repeat_interleave(height, 2).repeat_interleave(width, 3)
-    below, right = shape[2] - whole.shape[2], shape[3] - whole.shape[3]
-    return F.pad(whole, (0, right, 0, below)) if below or right else whole
+def spread(grad: Tensor, x: Tensor, size: int) -> Tensor:
+    """The gradient of ``mean_of_windows(x)``, in the memory format of ``x``."""
+    sides = [min(length, size) for length in x.shape[2:]]
+    if is_channels_last(x):
+        grad = grad.contiguous(memory_format=torch.channels_last)
+    return torch.ops.aten.avg_pool2d_backward(grad, x, sides, sides, [0, 0], False, True, None)
 
 
 def _reference(x, rows, columns, size):
@@ -69,7 +69,7 @@ def _reference(x, rows, columns, size):
 
 
 def _backward(grad, x, rows, columns, size):
-    whole = spread(grad, x.shape, size)
+    whole = spread(grad, x, size)
     if rows is None:
         return whole, x.new_empty(0), x.new_empty(0)
     by_rows, by_columns = rows.unsqueeze(3), columns.unsqueeze(2)

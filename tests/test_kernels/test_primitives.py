@@ -75,7 +75,7 @@ def error(actual, expected):
     assert actual.isfinite().all()
     off, size = (actual.double() - expected).norm().item(), expected.double().norm().item()
     # Behind a norm a gradient may be 0 but for rounding.
-    return off / max(size, 0.05)
+    return off / max(size, 0.1)
 
 
 def assert_equal_to(actual, pure, exact, outputs=1e-6, gradients=1e-5):
