@@ -32,7 +32,7 @@ NO_SETTING = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """A training run, finished or not."""
 
@@ -228,7 +228,7 @@ def _summary(folder: Path) -> dict[str, Any]:
 
 def _with_names(found: Mapping[Path, Run]) -> list[Run]:
     """Runs in the order of their folders; equal names get one more parent until they differ."""
-    names = {path: 1 for path in found}
+    names = dict.fromkeys(found, 1)
     while True:
         shown = {path: '/'.join(path.parts[-parts:]) for path, parts in names.items()}
         names_of = list(shown.values())
