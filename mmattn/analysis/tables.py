@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
 from rich.console import Console
 
@@ -109,10 +110,49 @@ def _format(
     notes = [f'- {note}' for note in dict.fromkeys(notes) if note]
     if form == 'markdown':
         return '\n'.join([markdown_table(header, lines, left), *notes, ''])
-    console = Console(file=io.StringIO(), width=200)
-    console.print(table_of_figures([name.replace(' ', '\n') for name in header], lines))
+    console = Console(file=io.StringIO(), width=1000)
+    broken = [name.replace(' ', '\n') for name in header]
+    console.print(table_of_figures(broken, lines, left=left))
     text = '\n'.join(line.rstrip() for line in console.file.getvalue().splitlines())
     return '\n'.join([text.rstrip('\n'), '', *notes, ''])
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table of a report; every cell is written out, '-' where there is nothing."""
+
+    title: str
+    rows: list[dict[str, str]]  # column -> cell
+    notes: list[str] = field(default_factory=list)
+    left: int = 1  # columns that are text
+
+
+def render_sections(sections: Sequence[Section], form: str, key: int = 1) -> str:
+    """Tables one below the other as 'text' or 'markdown', without columns that hold nothing.
+
+    As 'csv' one table: rows with the same first ``key`` cells are one row.
+    """
+    if form == 'csv':
+        merged: dict[tuple, dict[str, str]] = {}
+        for section in sections:
+            for row in section.rows:
+                merged.setdefault(tuple(row.values())[:key], {}).update(row)
+        header = list(dict.fromkeys(name for row in merged.values() for name in row))
+        lines = [[row.get(name, '') for name in header] for row in merged.values()]
+        return _format(header, lines, [], form)
+    parts = []
+    for section in (one for one in sections if one.rows):
+        names = dict.fromkeys(name for row in section.rows for name in row)
+        header = [
+            name
+            for place, name in enumerate(names)
+            if place < section.left or any(row.get(name, '-') != '-' for row in section.rows)
+        ]
+        lines = [[row.get(name, '-') for name in header] for row in section.rows]
+        mark = '## ' if form == 'markdown' else ''
+        text = _format(header, lines, section.notes, form, section.left)
+        parts.append(f'{mark}{section.title}\n\n{text.lstrip('\n')}')
+    return '\n'.join(parts)
 
 
 def markdown_table(header: list[str], lines: list[list[str]], left: int = 1) -> str:

@@ -45,11 +45,13 @@ def figure(value: float | None) -> str:
     return '-' if value is None else f'{value:g}'
 
 
-def table_of_figures(header: list[str], lines: list[list[str]], title: str | None = None) -> Table:
-    """A table to print, whose first column is text and the others figures."""
+def table_of_figures(
+    header: list[str], lines: list[list[str]], title: str | None = None, left: int = 1
+) -> Table:
+    """A table to print, whose first ``left`` columns are text and the others figures."""
     table = Table(title=title, title_justify='left', box=box.SIMPLE_HEAD)
     for index, name in enumerate(header):
-        table.add_column(name, justify='right' if index else 'left', no_wrap=True)
+        table.add_column(name, justify='left' if index < left else 'right', no_wrap=True)
     for line in lines:
         table.add_row(*line)
     return table
