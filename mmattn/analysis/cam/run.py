@@ -1,0 +1,217 @@
+"""Maps of several models over the same images: pictures, figures, IoU."""
+
+import copy
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmattn.analysis.cam import pictures
+from mmattn.analysis.cam.iou import Interval, bootstrap, chance, iou, mask_file, masks_of
+from mmattn.analysis.cam.methods import METHODS
+from mmattn.analysis.cam.network import Network, View
+from mmattn.analysis.cam.targets import Target, at_same_place, by_class
+from mmattn.utils.errors import UserError
+from mmattn.utils.files import write_whole
+
+MOST = 4  # maps of an image
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is explained.
+
+    Args:
+        method: Of :data:`mmattn.analysis.cam.methods.METHODS`.
+        classes: Names; without any what the first model finds.
+        most: Maps of an image; default 1 for classifiers, 4 for others.
+        score: Detections below it are passed over.
+        per_detection: One map for each detection, not for each class.
+        iou: Measure against the ground truth: of detectors and segmenters every class of it.
+        masks: Folder of masks, PNG, not 0 on the object: ground truth for any image.
+    """
+
+    method: str = 'grad_cam'
+    classes: tuple[str, ...] = ()
+    most: int | None = None
+    score: float = 0.3
+    per_detection: bool = False
+    iou: bool = False
+    masks: Path | None = None
+
+
+@dataclass
+class Report:
+    """What was found: figures of every image and, of an IoU run, of every model."""
+
+    images: list[dict[str, Any]] = field(default_factory=list)
+    iou: dict[str, dict[str, Any]] = field(default_factory=dict)
+    differences: dict[str, Interval] = field(default_factory=dict)
+    chance: float | None = None  # the IoU of pixels drawn at random
+
+
+def look(
+    networks: dict[str, Network], record: dict[str, Any], setting: Setting, known: bool
+) -> tuple[dict[str, View], list[list[np.ndarray | None]]]:
+    """Views of one image by every network, and for each the ground truth of its maps.
+
+    Args:
+        networks: Name -> network; the first one's finds are explained by all.
+        record: Of :mod:`mmattn.analysis.cam.images`.
+        known: Whether the record has annotations.
+    """
+    views: dict[str, View] = {}
+    outlines: list[list[np.ndarray | None]] = []
+    wanted: list[Target] | None = None
+    for name, network in networks.items():
+        packed = network.pipeline(known)(copy.deepcopy(record))
+        truth = _truth(network, packed, record, setting, known)
+
+        def choose(
+            found: list[Target], network: Network = network, truth: dict = truth
+        ) -> list[Target]:
+            nonlocal wanted
+            if wanted is None:
+                wanted = _wanted(network, found, truth, setting)
+            return [_find(one, found, network, setting) for one in wanted]
+
+        views[name] = network.explain(packed, METHODS[setting.method], choose)
+        shown = views[name].explanations
+        outlines.append([truth.get(one.label, truth.get(None)) for one in shown])
+    return views, outlines
+
+
+def _truth(
+    network: Network, packed: dict, record: dict, setting: Setting, known: bool
+) -> dict[int | None, np.ndarray]:
+    """Masks by class; None stands for any."""
+    if setting.masks is None:
+        shape = network.picture_size(packed)
+        found = masks_of(packed['data_samples'], shape) if known else {}
+        return {label: mask for label, mask in found.items() if label < len(network.names)}
+    file = mask_file(setting.masks, record.get('img_path'))
+    mask = network.picture(network.pipeline(False)(dict(img_path=str(file), img_id=0)))
+    return {None: mask.max(2) > mask.max() / 2}
+
+
+def _wanted(network: Network, found: list[Target], truth: dict, setting: Setting) -> list[Target]:
+    labels = network.labels(setting.classes)
+    if setting.iou and None not in truth:
+        return [Target(label, 0.0, None) for label in truth if not labels or label in labels]
+    found = _sorted(found, network, setting)
+    if setting.per_detection:
+        found = [one for one in found if not labels or one.label in labels]
+    elif labels:
+        found = [Target(label, 0.0, None) for label in labels]
+    return found[: setting.most or (1 if network.scope == 'mmpretrain' and not labels else MOST)]
+
+
+def _sorted(found: list[Target], network: Network, setting: Setting) -> list[Target]:
+    if network.scope == 'mmdet':
+        found = [one for one in found if one.score >= setting.score]
+        return found if setting.per_detection else by_class(found)
+    return found
+
+
+def _find(one: Target, found: list[Target], network: Network, setting: Setting) -> Target:
+    """What a network found of what is wanted; else a target without a value."""
+    found = _sorted(found, network, setting)
+    if setting.per_detection:
+        same = at_same_place(one, found)
+    else:
+        same = next((other for other in found if other.label == one.label), None)
+    return same or Target(one.label, 0.0, None)
+
+
+def run(
+    networks: dict[str, Network],
+    records: Sequence[dict[str, Any]],
+    setting: Setting,
+    out: Path,
+    known: bool,
+    bar: Callable[[Iterable], Iterable] = iter,
+) -> Report:
+    """Look at images, write a PNG of each, a contact sheet of the first, and ``cam.json``.
+
+    Args:
+        networks: Name -> network; the first is what the others are compared with.
+        out: Folder.
+        known: Whether the records have annotations.
+        bar: Shows the progress over the records.
+
+    Raises:
+        UserError: If IoU is wanted of images without ground truth.
+    """
+    report, sheet = Report(), []
+    names = next(iter(networks.values())).names
+    scores: dict[str, list[float]] = {name: [] for name in networks}
+    lucky: list[float] = []
+    for number, record in enumerate(bar(records)):
+        views, outlines = look(networks, record, setting, known)
+        file = f'{number:05d}_{Path(record.get("img_path") or "image").stem}.png'
+        sides = networks if len(networks) > 1 else ['']
+        rows = [
+            # No wider than a page: an IoU run has a map of each class of the image.
+            pictures.tiles_of(view, names, masks, side)[: 1 + (setting.most or MOST)]
+            for view, masks, side in zip(views.values(), outlines, sides, strict=True)
+        ]
+        pictures.draw(out / file, rows)
+        if number < pictures.SHEET:
+            sheet.append([row[min(1, len(row) - 1)] for row in rows])
+        entry = dict(image=record.get('img_path'), file=file, maps=[])
+        for (name, view), masks in zip(views.items(), outlines, strict=True):
+            found = [dict(network=name, **_figures(one, names)) for one in view.explanations]
+            if setting.iou and found:
+                for one, figures, mask in zip(view.explanations, found, masks, strict=True):
+                    figures['iou'] = iou(one.cam, mask)
+                scores[name].append(float(np.mean([figures['iou'] for figures in found])))
+            entry['maps'] += found
+        if setting.iou:
+            lucky += [chance(mask) for mask in outlines[0]]
+        report.images.append(entry)
+    pictures.draw(out / 'sheet.png', _sheet(sheet, list(networks)))
+    if setting.iou:
+        _measure(report, scores, lucky)
+    content = dict(setting=asdict(setting), **asdict(report))
+    write_whole(out / 'cam.json', json.dumps(content, indent=1, default=str) + '\n')
+    return report
+
+
+def _figures(one: Any, names: Sequence[str]) -> dict[str, Any]:
+    name = names[one.label] if one.label < len(names) else str(one.label)
+    return dict({'class': name}, score=one.score, boxes=one.boxes)
+
+
+def _measure(report: Report, scores: dict[str, list[float]], lucky: list[float]) -> None:
+    first, *others = scores
+    if not scores[first]:
+        raise UserError(
+            '--iou: no image has boxes, masks or a map of labels (of the classes asked for). A '
+            "classifier's data has none: --masks FOLDER names a mask of each image."
+        )
+    for name, values in scores.items():
+        maps = [m for entry in report.images for m in entry['maps'] if m['network'] == name]
+        missed = sum(one['score'] is None for one in maps)
+        figures = asdict(bootstrap(values))
+        report.iou[name] = dict(figures, images=len(values), maps=len(maps), not_found=missed)
+    for name in others:
+        paired = np.subtract(scores[name], scores[first])
+        report.differences[name] = bootstrap(paired)
+    report.chance = float(np.mean(lucky))
+
+
+def _sheet(rows: list[list[pictures.Tile]], names: list[str]) -> list[list[pictures.Tile]]:
+    """The first maps of the first images: one model's in a grid, several models' in columns."""
+    if len(names) == 1:
+        tiles = [tile for row in rows for tile in row]
+        return [tiles[i : i + pictures.COLUMNS] for i in range(0, len(tiles), pictures.COLUMNS)]
+    return [
+        [
+            pictures.Tile(t.picture, t.cam, f'{name}: {t.title}', '', t.boxes, t.outline)
+            for t, name in zip(row, names, strict=True)
+        ]
+        for row in rows
+    ]
