@@ -150,8 +150,8 @@ def render_sections(sections: Sequence[Section], form: str, key: int = 1) -> str
         ]
         lines = [[row.get(name, '-') for name in header] for row in section.rows]
         mark = '## ' if form == 'markdown' else ''
-        text = _format(header, lines, section.notes, form, section.left)
-        parts.append(f'{mark}{section.title}\n\n{text.lstrip('\n')}')
+        text = _format(header, lines, section.notes, form, section.left).lstrip('\n')
+        parts.append(f'{mark}{section.title}\n\n{text}')
     return '\n'.join(parts)
 
 
