@@ -59,31 +59,42 @@ def compare(
         UnknownName: If no group has this name.
     """
     wanted = PLAIN if baseline is None else baseline
-    fitting = [one for one in groups if wanted in (one.name, one.attention, one.config)]
+    fitting = [one for one in groups if _is_called(one, wanted, groups)]
     if baseline is not None and not fitting:
         names = dict.fromkeys(group.name for group in groups)
         raise UnknownName(f'--baseline {baseline!r} is no group; valid: {", ".join(names)}')
-    comparisons, notes = [], []
+    comparisons: list[Comparison] = []
+    reasons: dict[str, list[str]] = {}  # what cannot be computed -> groups
     for group in groups:
         if group in fitting:
             continue
         here = [one for one in fitting if one.data == group.data]
         own = [one for one in here if one.config == group.config] or here
-        if len(own) != 1:
-            between = ', '.join(one.name for one in own) or 'none'
-            notes.append(
-                f'{group.data}, {group.name}: no comparison, as there is not one baseline '
-                f'({wanted}) but {between}; --baseline NAME chooses'
-            )
-            continue
-        comparison = Comparison(group, own[0], *_differences(group, own[0]))
-        comparisons.append(comparison)
-        known = [comparison.difference, comparison.images]
-        whys = [why for one in known if one for why in one.why]
-        notes += [f'{group.data}, {group.name}: {why}' for why in whys]
+        if len(own) == 1:
+            one = Comparison(group, own[0], *_differences(group, own[0]))
+            comparisons.append(one)
+            whys = [why for part in (one.difference, one.images) if part for why in part.why]
+        else:
+            which = ' and '.join(one.name for one in own) or f'no group is {wanted!r}'
+            whys = [f'not compared, there is not one baseline: {which}; --baseline NAME chooses']
+        for why in whys:
+            reasons.setdefault(why, []).append(f'{group.name} ({group.data})')
     corrected = holm([one.difference.p for one in comparisons])
     pairs = zip(comparisons, corrected, strict=True)
+    compared = len(groups) - len(fitting)
+    notes = [
+        f'{"all" if len(names) == compared > 1 else ", ".join(names)}: {why}.'
+        for why, names in reasons.items()
+    ]
     return [replace(one, p_holm=p) for one, p in pairs], notes
+
+
+def _is_called(group: Group, name: str, groups: Sequence[Group]) -> bool:
+    """Whether a group's name, attention or config is ``name``; of a config the plain network."""
+    if name in (group.name, group.attention):
+        return True
+    alike = [one for one in groups if (one.data, one.config) == (group.data, group.config)]
+    return name == group.config and (group.attention == PLAIN or len(alike) == 1)
 
 
 def _differences(group: Group, baseline: Group) -> tuple[Difference, Difference | None]:
@@ -94,12 +105,12 @@ def _differences(group: Group, baseline: Group) -> tuple[Difference, Difference 
         over_seeds = paired(*([group.metric.of(run) for run in part] for part in runs))
         lonely = len(group.runs) + len(baseline.runs) - 2 * len(shared)
         if lonely:
-            why = f'{lonely} runs without a partner of the same seed are in no pair'
+            why = f'{lonely} runs have no partner of the same seed and are in no pair'
             over_seeds = replace(over_seeds, why=(*over_seeds.why, why))
     else:
         runs = [group.runs, baseline.runs]
         over_seeds = unpaired(group.scores, baseline.scores)
-        why = f'unpaired: {len(shared)} shared seeds'
+        why = f'unpaired, as {len(shared)} seeds are shared'
         over_seeds = replace(over_seeds, why=(*over_seeds.why, why))
     return over_seeds, _over_images(*runs)
 
@@ -117,7 +128,10 @@ def _over_images(runs: Sequence[Run], baseline: Sequence[Run]) -> Difference | N
     result = paired(*means)
     every = set().union(*(one for side in sides for one in side))
     lonely = len(every) - len(common)
-    return replace(result, why=(f'{lonely} images that not all runs have',) if lonely else ())
+    return replace(
+        result,
+        why=(f'{lonely} images are left out, as not all runs have their score',) if lonely else (),
+    )
 
 
 def complexities(
@@ -128,7 +142,7 @@ def complexities(
     Returns:
         What could be measured, and a line for each group that could not.
     """
-    measured, notes = {}, []
+    measured, unknown = {}, {}
     for group in track(groups):
         path = next((run.config_file for run in group.runs if run.config_file), None)
         try:
@@ -136,5 +150,6 @@ def complexities(
                 raise UserError('its runs kept no config')
             measured[group] = measure(prepare(str(path))[0])
         except UserError as error:
-            notes.append(f'{group.data}, {group.name}: size not known: {error}')
+            unknown.setdefault(str(error).rstrip('.'), []).append(f'{group.name} ({group.data})')
+    notes = [f'{", ".join(names)}: size not known: {why}.' for why, names in unknown.items()]
     return measured, notes

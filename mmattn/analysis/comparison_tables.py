@@ -29,8 +29,10 @@ NOTE_IMAGES = (
 )
 
 
-def group_section(groups: Sequence[Group], sizes: Mapping[Group, Complexity]) -> Section:
-    """Mean, deviation and size of each group."""
+def group_section(
+    groups: Sequence[Group], sizes: Mapping[Group, Complexity], notes: Sequence[str] = ()
+) -> Section:
+    """Mean, deviation and size of each group; ``notes`` say which runs are in none."""
     rows = []
     for group in groups:
         scores, size = group.scores, sizes.get(group)
@@ -48,13 +50,15 @@ def group_section(groups: Sequence[Group], sizes: Mapping[Group, Complexity]) ->
                 'multiply-adds (M)': f'{size.flops / 1e6:.4g}' if size else '-',
             }
         )
-    return Section('Groups', rows, left=3)
+    return Section('Groups', rows, list(notes), left=3)
 
 
 def comparison_section(
-    comparisons: Sequence[Comparison], sizes: Mapping[Group, Complexity]
+    comparisons: Sequence[Comparison],
+    sizes: Mapping[Group, Complexity],
+    known: Sequence[str] = (),
 ) -> Section:
-    """Each group against its baseline, over seeds."""
+    """Each group against its baseline, over seeds; ``known`` says what could not be compared."""
     rows = []
     for one in comparisons:
         difference = one.difference
@@ -85,7 +89,7 @@ def comparison_section(
         notes.append(NOTE_BOOTSTRAP)
     if sizes:
         notes.append(NOTE_COST)
-    return Section('Against the baseline, over seeds', rows, notes, left=3)
+    return Section('Against the baseline, over seeds', rows, [*notes, *known], left=3)
 
 
 def image_section(comparisons: Sequence[Comparison]) -> Section:

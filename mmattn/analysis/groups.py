@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from mmattn.analysis.runs import DATA_NAMES, Run
 from mmattn.datasets.guides import guides
 from mmattn.experiments.rows import PLAIN
-from mmattn.utils.errors import UnknownName, UserError, did_you_mean
+from mmattn.utils.errors import UnknownName, UserError
 
 ERROR = '100 - '
 LOWER_IS_BETTER = re.compile(r'error|loss|mae|mse', re.IGNORECASE)
+PER_CENT = re.compile(r'100 - |AP|AR|IoU|Acc|accuracy|top\d|precision|recall|score|Dice')
 # More settings that differ than this are in a note, not in a group's name.
 FEW = 3
 
@@ -25,6 +26,11 @@ class Metric:
     @property
     def lower_is_better(self) -> bool:
         return self.name.startswith(ERROR) or bool(LOWER_IS_BETTER.search(self.name))
+
+    @property
+    def unit(self) -> str:
+        """For an axis: '%, ' where that is known."""
+        return '%, ' if PER_CENT.search(self.name) else ''
 
     def of(self, run: Run) -> float:
         """A finished run's score; average precision and recall in per cent.
@@ -44,7 +50,7 @@ class Metric:
             if name in (key, key.rsplit('/', 1)[-1]):
                 return 100 - value if self.name.startswith(ERROR) else value
         there = ', '.join(defined) or 'none'
-        raise UnknownName(f'no metric {name!r}; there is {there}.{did_you_mean(name, defined)}')
+        raise UnknownName(f'no metric {name!r}; there is {there}.')
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,12 +87,12 @@ def collect(runs: Iterable[Run], metric: str | None = None) -> tuple[list[Group]
     Raises:
         UserError: If no run is left; says why.
     """
-    groups, notes, by_data = [], [], {}
+    groups, notes, by_data, runs = [], [], {}, list(runs)
     for run in runs:
         if run.finished:
             by_data.setdefault(run.data, []).append(run)
         else:
-            notes.append(f'left out: {run.name}, which is not finished')
+            notes.append(f'left out: {run.name}, which is not finished.')
     for data, members in sorted(by_data.items()):
         chosen = Metric(metric or _usual_metric(members))
         usable = []
@@ -95,13 +101,14 @@ def collect(runs: Iterable[Run], metric: str | None = None) -> tuple[list[Group]
                 chosen.of(run)
                 usable.append(run)
             except UnknownName as error:
-                notes.append(f'left out: {run.name} has {error}')
+                notes.append(f'left out: {run.name}: {error}')
         found, more = _grouped(data, chosen, usable)
         groups += found
         notes += more
     if not groups:
         raise UserError('\n'.join(['there is no run to compare.', *notes]))
-    return groups, notes
+    left_out = len(runs) - sum(len(group.runs) for group in groups)
+    return groups, [f'{left_out} of {len(runs)} runs are left out.'] * bool(left_out) + notes
 
 
 def _usual_metric(runs: Sequence[Run]) -> str:
@@ -154,7 +161,7 @@ def _variants(name: str, runs: list[Run]) -> tuple[dict[str, list[Run]], list[st
         return {_with_settings(name, part[0].settings, keys): part for part in parts}, []
     named = {f'{name}, settings {number}': part for number, part in enumerate(parts, 1)}
     shown = f'{", ".join(keys[:20])}{" ..." * (len(keys) > 20)}'
-    return named, [f'{name}: settings 1 to {len(parts)} differ in {shown}']
+    return named, [f'{name}: settings 1 to {len(parts)} differ in {shown}.']
 
 
 def _with_settings(name: str, settings: dict[str, object], keys: list[str]) -> str:
@@ -176,10 +183,10 @@ def _one_of_a_seed(name: str, runs: list[Run]) -> tuple[list[Run], list[str]]:
         if key in kept:
             notes.append(
                 f'left out: {kept[key].name}, as {run.name} has the same seed ({run.seed}) in '
-                f'{name} and started later'
+                f'{name} and started later.'
             )
         kept[key] = run
     without = sum(run.seed is None for run in runs)
     if without:
-        notes.append(f'{name}: {without} runs whose seed is not known cannot be paired')
+        notes.append(f'{name}: {without} runs whose seed is not known cannot be paired.')
     return sorted(kept.values(), key=lambda run: (run.seed is None, run.seed or 0)), notes
