@@ -60,11 +60,9 @@ class Run:
     @cached_property
     def config_file(self) -> Path | None:
         """The config as it was run, with all its bases; None if it was not kept."""
-        own = self.folder / Path(self.summary.get('config', '')).with_suffix('.py').name
-        if self.finished and own.is_file():
-            return own
-        kept = [*self.folder.glob('*.py'), *_in_order(self.folder, 'config.py')[::-1]]
-        return next(iter(kept), None)
+        own = [self.folder / f'{self.stem}.py'] if self.finished else []
+        kept = [*own, *self.folder.glob('*.py'), *_in_order(self.folder, 'config.py')[::-1]]
+        return next(filter(Path.is_file, kept), None)
 
     @cached_property
     def cfg(self) -> Config | None:
