@@ -82,7 +82,8 @@ def comparison_section(
         + '.'
     ]
     if tests:
-        notes.append(f'p (Holm): corrected for the {tests} tests of this table. {_verdict(rows)}')
+        word = 'test' if tests == 1 else 'tests'
+        notes.append(f'p (Holm): corrected for the {tests} {word} of this table. {_verdict(rows)}')
     if any(one.difference.effects for one in comparisons):
         notes.append(NOTE_EFFECTS)
     if any(one.difference.bootstrap and one.difference.n < FEW_PAIRS for one in comparisons):
