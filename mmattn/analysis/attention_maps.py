@@ -79,8 +79,8 @@ class Passed:
             'channels': str(len(self.channels)),
             'map': ' x '.join(map(str, self.positions.shape)),
             'share': f'{self.total:.4g}',
-            '5 - 95 % of channels': channels,
-            '5 - 95 % of positions': positions,
+            'channels 5-95%': channels,
+            'positions 5-95%': positions,
         }
 
     def figures(self) -> dict[str, Any]:

@@ -137,7 +137,7 @@ def rows(fields: Mapping[str, Field]) -> list[dict[str, str]]:
         for scores, each in (('contribution', field), ('log (RepLKNet)', field.logarithmic())):
             squares = map(each.square, SHARES)
             cells = {
-                f'{square.share:.0%}': f'{square.side} px, {square.area:.1%}' for square in squares
+                f'{one.share:.0%}': f'{one.side} px, {100 * one.area:.3g} %' for one in squares
             }
             found.append({'model': name, 'scores': scores, **cells})
     return found
@@ -160,7 +160,7 @@ def draw(path: Path, fields: Mapping[str, Field], names: Sequence[str]) -> None:
     lines = -(-(len(shares) + 1) // columns)
     width = PAGE if columns > 2 else PAGE * 0.75
     height, wide = shares[0].shape
-    size = (width, lines * (width / columns * min(height / wide, 1.3) + 0.3) + 0.5)
+    size = (width, lines * (width / columns * min(height / wide, 1.3) + 0.8) + 0.5)
     brightest = max(share.max() for share in shares)
     scale = LogNorm(brightest / 10**DECADES, brightest)
     colours = matplotlib.colormaps['cividis'].with_extremes(bad='#00224e', under='#00224e')

@@ -10,7 +10,7 @@ import pytest
 BACKBONE = """dict(type='mmattn.ResNet', depth=18, base_channels=8, stem_channels=8, num_stages=2,
     strides=(1, 2), dilations=(1, 1), out_indices=(0, 1), attention=dict(type='SCSA'))"""
 LOADER = """
-test_dataloader = dict(dataset=dict(type={kind!r}, pipeline=[
+test_dataloader = dict(dataset=dict(type={kind!r}, data_root='nowhere', {where}, pipeline=[
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(64, 48), keep_ratio=True),
     dict(type='LoadAnnotations'),
@@ -46,7 +46,7 @@ model = dict(
     test_cfg=dict(nms_pre=10, min_bbox_size=0, score_thr=0.05, max_per_img=5,
                   nms=dict(type='nms', iou_threshold=0.5)),
 )
-""" + LOADER.format(kind='CocoDataset', pack='PackDetInputs')
+""" + LOADER.format(kind='CocoDataset', where="ann_file='a.json'", pack='PackDetInputs')
 SEGMENTER = f"""
 default_scope = 'mmseg'
 model = dict(
@@ -55,10 +55,12 @@ model = dict(
                            bgr_to_rgb=True, test_cfg=dict(size_divisor=64)),
     backbone={BACKBONE},
     decode_head=dict(type='FCNHead', in_channels=16, in_index=1, channels=8, num_convs=1,
-                     num_classes=2),
+                     num_classes=3),
     test_cfg=dict(mode='slide', crop_size=(16, 16), stride=(8, 8)),
 )
-""" + LOADER.format(kind='BaseSegDataset', pack='PackSegInputs')
+""" + LOADER.format(
+    kind='BaseSegDataset', where="data_prefix=dict(img_path='img')", pack='PackSegInputs'
+)
 CONFIGS = {'mmpretrain': CLASSIFIER, 'mmdet': DETECTOR, 'mmseg': SEGMENTER}
 
 
