@@ -11,18 +11,16 @@ image: blue is held back, red is emphasised.
 """
 
 import argparse
-import math
 from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib import pyplot as plt
 from PIL import Image
 from rich.progress import track
 from torch import nn
 from torch.nn import functional as F
 
-from mmattn.attention import Attention
+from mmattn.analysis.attention_maps import attentions, draw_sheet, record
 from mmattn.attention.names import attention_names
 from mmattn.backbones import ResNet
 from mmattn.datasets import VOCDataset
@@ -30,7 +28,6 @@ from mmattn.datasets import VOCDataset
 CLASSES = ('RBC', 'WBC', 'Platelets')
 SIZE = (168, 224)
 STRIDE = 8
-OVERLAY = dict(cmap='coolwarm', vmin=0.5, vmax=1.5, alpha=0.65, interpolation='bilinear')
 
 
 def parse_args() -> argparse.Namespace:
@@ -95,42 +92,12 @@ def learn(name: str, samples: list, iterations: int) -> tuple[ResNet, nn.Module]
     return backbone.eval(), head
 
 
-@torch.no_grad()
 def attention_map(backbone: ResNet, image: torch.Tensor) -> np.ndarray:
     """Share of the magnitude that the last attention passes, relative to its mean."""
-    shares = []
-
-    def hook(module, inputs, output):
-        shares.append(output.abs().sum(1) / inputs[0].abs().sum(1).clamp_min(1e-6))
-
-    # a child of the block, not a part of SCSA or SCSE
-    last = [m for m in backbone.layer2[-1].children() if isinstance(m, Attention)][-1]
-    with last.register_forward_hook(hook):
-        backbone(image[None])
-    return (shares[0] / shares[0].mean())[0].numpy()
-
-
-def draw(image: torch.Tensor, maps: dict[str, np.ndarray], out: str) -> None:
-    columns = 5
-    rows = math.ceil((len(maps) + 1) / columns)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(2.6 * columns, 2.2 * rows), layout='constrained'
-    )
-    picture = (image * 64 + 128).byte().permute(1, 2, 0).numpy()
-    grey = np.repeat(picture.mean(2, keepdims=True), 3, 2).astype(np.uint8)
-    for axis in axes.flat:
-        axis.axis('off')
-    axes.flat[0].imshow(picture)
-    axes.flat[0].set_title('image', fontsize=10)
-    extent = (0, SIZE[1], SIZE[0], 0)
-    for axis, (name, values) in zip(axes.flat[1:], maps.items(), strict=False):
-        axis.imshow(grey, extent=extent)
-        shown = axis.imshow(values, extent=extent, **OVERLAY)
-        axis.set_title(name, fontsize=10)
-    figure.colorbar(
-        shown, ax=axes, shrink=0.6, label='share of the features that passes, relative to its mean'
-    )
-    figure.savefig(out, dpi=80)
+    slots = attentions(backbone)
+    last = list(slots)[-1]
+    (passed,) = record(lambda: backbone(image[None]), {last: slots[last]})
+    return passed.relative()
 
 
 def main() -> None:
@@ -148,7 +115,8 @@ def main() -> None:
         accuracy = (found == labels).float().mean().item()
         print(f'{name:8} pixel accuracy on {args.image}: {accuracy:.3f}', flush=True)
         maps[name] = attention_map(backbone, image)
-    draw(image, maps, args.out)
+    picture = (image * 64 + 128).byte().permute(1, 2, 0).numpy()
+    draw_sheet(Path(args.out), picture, maps)
 
 
 if __name__ == '__main__':

@@ -216,10 +216,11 @@ def draw_sheet(
         maps: Title -> relative shares (H', W') of the whole image.
         title: Above all.
     """
-    columns = min(len(maps) + 1, 4 if len(maps) < 20 else 6)
-    rows = -(-(len(maps) + 1) // columns)
+    tiles = len(maps) + 1
+    columns = min(tiles, min(range(4, 7), key=lambda columns: -tiles % columns))
+    rows = -(-tiles // columns)
     tile = PAGE / columns
-    height = rows * (tile * picture.shape[0] / picture.shape[1] + 0.2) + 0.8
+    height = rows * (tile * picture.shape[0] / picture.shape[1] + 0.2) + 0.65
     limit = _limit(maps.values())
     with figure(path, rows, columns, figsize=(PAGE, height)) as (drawn, axes):
         for axis in axes.flat:
@@ -250,10 +251,10 @@ def draw_slot(path: Path, picture: np.ndarray, passed: Passed) -> None:
         (high, wide), (bottom, right) = relative.shape, shape
         rows = axis.inset_axes((1 + 0.08 / width, 0, strip / width, 1))
         rows.plot(passed.rows, (np.arange(high) + 0.5) * bottom / high)
-        rows.set(ylim=(bottom, 0), yticks=[], xlabel='rows')
+        rows.set(ylim=(bottom, 0), yticks=[], xlabel='share\nof rows')
         columns = axis.inset_axes((0, -(strip + 0.08) / height, 1, strip / height))
         columns.plot((np.arange(wide) + 0.5) * right / wide, passed.columns)
-        columns.set(xlim=(0, right), xticks=[], ylabel='columns')
+        columns.set(xlim=(0, right), xticks=[], ylabel='share of\ncolumns')
         rows.locator_params(axis='x', nbins=2)
         columns.locator_params(axis='y', nbins=2)
         rows.tick_params(labelsize=6, labelrotation=90)
@@ -299,8 +300,9 @@ def _overlay(axis: 'Axes', picture: np.ndarray | None, values: np.ndarray, limit
 
 
 def _limit(maps: Iterable[np.ndarray]) -> float:
-    """How far the colours reach from 1: to the 99th percentile of the map that goes farthest."""
-    return float(np.clip(max(np.nanpercentile(abs(one - 1), 99) for one in maps), LEAST, MOST))
+    """How far the colours reach from 1: as far as three quarters of the maps do, 99 % of each."""
+    reaches = [np.nanpercentile(abs(one - 1), 99) for one in maps]
+    return float(np.clip(np.quantile(reaches, 0.75), LEAST, MOST))
 
 
 def _colour_bar(shown: Any, axes: Any, location: str, shrink: float) -> None:
