@@ -12,6 +12,8 @@ import numpy as np
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
+from mmattn.analysis.errors.pictures import draw_bars, draw_confusion
+
 WORST = 12  # images on a contact sheet
 CONFUSIONS = 10  # pairs of classes that are printed
 
@@ -40,7 +42,12 @@ class Errors(ABC):
     Attributes:
         classes: Names, each one different.
         number: Of images.
+        figure: Name and unit of what the classes are judged by.
+        counted: What the confusion matrix counts.
     """
+
+    figure: str
+    counted: str
 
     def __init__(self, dataset: Any, metrics: Sequence[Any], score: float) -> None:
         self.dataset, self.metrics, self.score = dataset, metrics, score
@@ -82,9 +89,26 @@ class Errors(ABC):
     def worst(self) -> list[dict[str, Any]]:
         """The images of the contact sheet: path (if there is one) and how bad they are."""
 
+    @property
     @abstractmethod
+    def by_class(self) -> np.ndarray:
+        """What the classes are judged by, a figure each; nan where there is none."""
+
     def draw(self, folder: Path, baseline: 'Errors | None' = None) -> list[Path]:
         """Write the pictures and return their paths."""
+        sides = {'model': self} | ({'baseline': baseline} if baseline else {})
+        order = np.argsort(self.by_class, kind='stable')
+        names = [self.classes[index] for index in order]
+        figures = {name: side.by_class[order] for name, side in sides.items()}
+        return [
+            draw_bars(folder / 'classes.png', names, figures, self.figure),
+            draw_confusion(folder / 'confusion.png', self.matrix, self.labels, self.counted),
+            *self._draw(folder, sides),
+        ]
+
+    @abstractmethod
+    def _draw(self, folder: Path, sides: dict[str, 'Errors']) -> list[Path]:
+        """Those that only this task has; ``sides``: name -> this one, and the baseline."""
 
 
 def class_names(names: Sequence[str]) -> list[str]:

@@ -10,12 +10,14 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 from mmattn.analysis.errors.base import Errors, Table, Worst, confusions
-from mmattn.analysis.errors.pictures import draw_bars, draw_confusion, draw_sheet, pixels, short
+from mmattn.analysis.errors.pictures import draw_sheet, pixels, short
 from mmattn.utils.errors import UserError
 
 
 class ClassificationErrors(Errors):
     """Accuracy by class, confusions, the mistakes that the model was surest of."""
+
+    figure, counted = 'accuracy (%)', 'images'
 
     def __init__(self, dataset: Any, metrics: Sequence[Any], score: float) -> None:
         super().__init__(dataset, metrics, score)
@@ -45,7 +47,7 @@ class ClassificationErrors(Errors):
         return self._matrix
 
     @property
-    def accuracies(self) -> np.ndarray:
+    def by_class(self) -> np.ndarray:
         """Of each class in per cent; nan where it has no image."""
         return _percent(self._matrix.diagonal(), self._matrix.sum(1))
 
@@ -67,7 +69,7 @@ class ClassificationErrors(Errors):
         rows = {
             name: (int(number), accuracy, precision)
             for name, number, accuracy, precision in zip(
-                self.classes, images, self.accuracies.tolist(), precisions.tolist(), strict=True
+                self.classes, images, self.by_class.tolist(), precisions.tolist(), strict=True
             )
         }
         total = int(images.sum())
@@ -78,18 +80,7 @@ class ClassificationErrors(Errors):
             confusions(self._matrix, self.labels),
         ]
 
-    def draw(self, folder: Path, baseline: 'ClassificationErrors | None' = None) -> list[Path]:
-        order = np.argsort(np.nan_to_num(self.accuracies, nan=200), kind='stable')
-        sides = {'model': self} | ({'baseline': baseline} if baseline else {})
-        paths = [
-            draw_bars(
-                folder / 'classes.png',
-                [self.classes[index] for index in order],
-                {name: side.accuracies[order] for name, side in sides.items()},
-                'accuracy (%)',
-            ),
-            draw_confusion(folder / 'confusion.png', self._matrix, self.labels, 'images'),
-        ]
+    def _draw(self, folder: Path, sides: dict[str, Errors]) -> list[Path]:
         tiles = [
             (
                 f'{short(self.classes[truth])}\nas {short(self.classes[found])} {score:.2f}',
@@ -97,9 +88,9 @@ class ClassificationErrors(Errors):
             )
             for score, (image, truth, found) in self._worst.sorted()
         ]
-        if tiles:
-            paths.append(draw_sheet(folder / 'surest_mistakes.png', tiles, 6, aspect=1.15))
-        return paths
+        if not tiles:
+            return []
+        return [draw_sheet(folder / 'surest_mistakes.png', tiles, 6, aspect=1.15)]
 
 
 def _percent(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -15,11 +15,8 @@ from mmattn.analysis.errors.boxes import Image, Pairs
 from mmattn.analysis.errors.detection_sheet import draw_objects, legend
 from mmattn.analysis.errors.pictures import (
     draw_bars,
-    draw_confusion,
     draw_sheet,
     file_name,
-    pixels,
-    short,
 )
 from mmattn.analysis.errors.tide import Tide
 from mmattn.utils.errors import UserError
@@ -35,8 +32,11 @@ class DetectionErrors(Errors):
     else of the data set.
     """
 
+    figure = 'AP'
+
     def __init__(self, dataset: Any, metrics: Sequence[Any], score: float) -> None:
         super().__init__(dataset, metrics, score)
+        self.counted = f'detections with a score of {score:g} and more'
         files = (getattr(metric, '_coco_api', None) for metric in metrics)
         self._file = next((file for file in files if file is not None), None)
         self._images: list[Image] = []
@@ -96,6 +96,10 @@ class DetectionErrors(Errors):
         if all(image.ignored.all() for image in self._images):
             raise UserError(_NO_OBJECTS)
         return average_precisions(self._images, len(self.classes))
+
+    @property
+    def by_class(self) -> np.ndarray:
+        return self._precisions['AP']
 
     @cached_property
     def tide(self) -> Tide:
@@ -162,28 +166,15 @@ class DetectionErrors(Errors):
             confusions(self.matrix, self.labels),
         ]
 
-    def draw(self, folder: Path, baseline: 'DetectionErrors | None' = None) -> list[Path]:
-        sides = {'model': self} | ({'baseline': baseline} if baseline else {})
+    def _draw(self, folder: Path, sides: dict[str, 'DetectionErrors']) -> list[Path]:
         gains = {name: list(side.tide.gains.values()) for name, side in sides.items()}
-        order = np.argsort(np.nan_to_num(self._precisions['AP'], nan=2), kind='stable')
         paths = [
-            draw_bars(folder / 'tide.png', list(self.tide.gains), gains, 'dAP at an IoU of 0.5'),
-            draw_bars(
-                folder / 'classes.png',
-                [self.classes[index] for index in order],
-                {name: side._precisions['AP'][order] for name, side in sides.items()},
-                'AP',
-            ),
-            draw_confusion(
-                folder / 'confusion.png',
-                self.matrix,
-                self.labels,
-                f'detections with a score of {self.score:g} and more',
-            ),
+            draw_bars(folder / 'tide.png', list(self.tide.gains), gains, 'dAP at an IoU of 0.5')
         ]
         tiles = [
             (
-                f'{file_name(pairs.image.path)}: {pairs.missed.sum()} of {len(pairs.missed)} missed',
+                file_name(pairs.image.path)
+                + f': {pairs.missed.sum()} of {len(pairs.missed)} missed',
                 partial(draw_objects, pairs, self.classes),
             )
             for pairs in self._most_missed

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from mmattn.analysis.errors.base import Errors, Table
 from mmattn.analysis.errors.run import count_errors
@@ -93,8 +94,9 @@ def print_tables(tables: Sequence[Table], baseline: Sequence[Table] | None = Non
             paired = [each for name in table.columns[given:] for each in (name, 'baseline')]
             header = [*table.columns[:given], *paired]
         shown, notes = _printed(table)
-        console.print(f'\n[bold]{table.title}[/bold]', highlight=False)
-        console.print(table_of_figures(header, [[name, *lines[name]] for name in shown]))
+        console.print()
+        console.print(table.title, style='bold', markup=False, highlight=False)
+        console.print(table_of_figures(header, [[escape(name), *lines[name]] for name in shown]))
         for note in notes:
             console.print(f'- {note}')
 

@@ -92,7 +92,8 @@ def count_errors(
     ]
     cfg, notes = prepare(config, cfg_options, steps)
     cfg.load_from, cfg.resume = checkpoint, False
-    cfg.visualizer = None  # of the name that the one of another run in this process may have
+    # Another run in this process, of a baseline, must not get this one's logger and visualizer.
+    cfg.experiment_name, cfg.visualizer = work_dir.name, None
     print_start(config, cfg, notes)
     counter = CountErrors(cfg.default_scope, score)
     with open_runner(cfg, [record, counter]) as runner:

@@ -11,8 +11,6 @@ from torch import Tensor
 
 from mmattn.analysis.errors.base import Errors, Table, Worst, confusions
 from mmattn.analysis.errors.pictures import (
-    draw_bars,
-    draw_confusion,
     draw_sheet,
     file_name,
     pixels,
@@ -28,6 +26,8 @@ LEGEND = 12  # classes in it
 
 class SegmentationErrors(Errors):
     """IoU by class, confusions between pixels, images with most wrong pixels."""
+
+    figure, counted = 'IoU (%)', 'pixels'
 
     def __init__(self, dataset: Any, metrics: Sequence[Any], score: float) -> None:
         super().__init__(dataset, metrics, score)
@@ -55,7 +55,7 @@ class SegmentationErrors(Errors):
         return self._matrix
 
     @property
-    def ious(self) -> np.ndarray:
+    def by_class(self) -> np.ndarray:
         """Of each class in per cent; nan where it neither occurs nor is predicted."""
         hits = self._matrix.diagonal()
         union = self._matrix.sum(0) + self._matrix.sum(1) - hits
@@ -71,7 +71,9 @@ class SegmentationErrors(Errors):
     def tables(self) -> list[Table]:
         hits, pixels_of = self._matrix.diagonal(), self._matrix.sum(1)
         found = np.divide(hits, pixels_of, out=np.full(len(hits), np.nan), where=pixels_of > 0)
-        figures = np.stack([100 * pixels_of / max(pixels_of.sum(), 1), self.ious, 100 * found], 1)
+        figures = np.stack(
+            [100 * pixels_of / max(pixels_of.sum(), 1), self.by_class, 100 * found], 1
+        )
         rows = dict(zip(self.classes, map(tuple, figures.tolist()), strict=True))
         rows['mean'] = (float('nan'), *np.nanmean(figures[:, 1:], 0).tolist())
         columns = ('class', '% of pixels', 'IoU (%)', 'accuracy (%)')
@@ -80,18 +82,7 @@ class SegmentationErrors(Errors):
             confusions(self._matrix, self.labels),
         ]
 
-    def draw(self, folder: Path, baseline: 'SegmentationErrors | None' = None) -> list[Path]:
-        order = np.argsort(np.nan_to_num(self.ious, nan=200), kind='stable')
-        sides = {'model': self} | ({'baseline': baseline} if baseline else {})
-        paths = [
-            draw_bars(
-                folder / 'classes.png',
-                [self.classes[index] for index in order],
-                {name: side.ious[order] for name, side in sides.items()},
-                'IoU (%)',
-            ),
-            draw_confusion(folder / 'confusion.png', self._matrix, self.labels, 'pixels'),
-        ]
+    def _draw(self, folder: Path, sides: dict[str, Errors]) -> list[Path]:
         colours = self._colours()
         tiles, counts = [], np.zeros(len(self.classes), dtype=int)
         for wrong, (image, truth, found) in self._worst.sorted():
@@ -105,6 +96,7 @@ class SegmentationErrors(Errors):
                 ('predicted', partial(_show, colours[found])),
                 ('wrong pixels', partial(_show, _differences(pixels(image), truth, found))),
             ]
+        paths = []
         if tiles:
             shown = [label for label in np.argsort(-counts)[:LEGEND] if counts[label]]
             legend = {short(self.classes[label]): _patch(colours[label]) for label in shown}
@@ -131,7 +123,8 @@ def _rgb(colour: str) -> tuple[int, ...]:
     return tuple(bytes.fromhex(colour.lstrip('#')))
 
 
-_WRONG = np.array(_rgb(COLOURS[3]), dtype=np.uint8)
+# No class has it, and on grey everybody sees it.
+_WRONG = np.array((255, 0, 255), dtype=np.uint8)
 
 
 def _differences(image: np.ndarray, truth: np.ndarray, found: np.ndarray) -> np.ndarray:
