@@ -136,7 +136,7 @@ def test_a_segmenter(tiny_models, errors_of):
 
 def test_a_classifier(project, errors_of):
     pytest.importorskip('mmpretrain')
-    written, printed = errors_of('tiny.py', '--split', 'val')
+    written, printed = errors_of('tiny.py', '--split', 'val', '--cfg-options', 'launcher=pytorch')
     for side in (written, written['baseline']):
         overall = side['tables']['classes'][-1]
         assert overall['images'] == 8 == np.sum(side['confusion']['matrix'])

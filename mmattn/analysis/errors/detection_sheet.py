@@ -9,6 +9,7 @@ from mmattn.analysis.errors.boxes import Pairs
 from mmattn.analysis.errors.pictures import pixels, short
 from mmattn.analysis.plots import COLOURS
 
+NAMED = 8  # wrong detections of an image
 # What is drawn: colour, width of the line in points, its style.
 LINES = {
     'object, found': (COLOURS[2], 1.0, '-'),
@@ -19,28 +20,26 @@ LINES = {
 
 
 def draw_objects(pairs: Pairs, classes: Sequence[str], ax: Any) -> None:
-    """Draw an image with its objects and sure detections; what is wrong is named."""
+    """Draw an image with its objects and sure detections; of what is wrong the surest are named."""
     image = pairs.image
     shown = pixels(image.path)
     ax.imshow(shown)
-    for box, label, missed in zip(pairs.boxes, pairs.labels, pairs.missed, strict=True):
-        if missed:
-            _outline(ax, box, 'object, missed', short(classes[label]), box[1], 'bottom')
-        else:
-            _outline(ax, box, 'object, found')
-    for index, right in zip(pairs.which, pairs.right, strict=True):
-        box = image.found[index]
-        if right:
-            _outline(ax, box, 'detection, right')
-        else:
+    named = pairs.which[~pairs.right][:NAMED]
+    for index, right in zip(pairs.which[::-1], pairs.right[::-1], strict=True):
+        box, name = image.found[index], ''
+        if index in named:
             name = f'{short(classes[image.found_labels[index]])} {image.scores[index]:.2f}'
-            _outline(ax, box, 'detection, wrong', name, box[3], 'top')
+        line = 'detection, right' if right else 'detection, wrong'
+        _outline(ax, box, line, name, box[3], 'top')
+    # On top of the detections.
+    for box, label, missed in zip(pairs.boxes, pairs.labels, pairs.missed, strict=True):
+        name = short(classes[label]) if missed else ''
+        line = 'object, missed' if missed else 'object, found'
+        _outline(ax, box, line, name, box[1], 'bottom')
     ax.set(xlim=(-0.5, shown.shape[1] - 0.5), ylim=(shown.shape[0] - 0.5, -0.5))
 
 
-def _outline(
-    ax: Any, box: np.ndarray, line: str, text: str = '', y: float = 0, va: str = 'top'
-) -> None:
+def _outline(ax: Any, box: np.ndarray, line: str, text: str, y: float, va: str) -> None:
     from matplotlib.patches import Rectangle
     from matplotlib.patheffects import Normal, Stroke
 

@@ -91,7 +91,8 @@ def count_errors(
         adapt_to_machine,
     ]
     cfg, notes = prepare(config, cfg_options, steps)
-    cfg.load_from, cfg.resume = checkpoint, False
+    # A config that a run of several processes has left names their launcher.
+    cfg.load_from, cfg.resume, cfg.launcher = checkpoint, False, 'none'
     # Another run in this process, of a baseline, must not get this one's logger and visualizer.
     cfg.experiment_name, cfg.visualizer = work_dir.name, None
     print_start(config, cfg, notes)
