@@ -26,7 +26,7 @@ from mmattn.utils.errors import UserError
 # Of the contribution, those that RepLKNet reports.
 SHARES = (0.2, 0.3, 0.5, 0.99)
 # Powers of ten between the brightest and the darkest colour.
-DECADES = 4
+DECADES = 6
 # RepLKNet's height and width; networks for CIFAR's images take those.
 SIZE, CIFAR = (1024, 1024), (32, 32)
 SQUARES = (':', '-.', '--', '-')
@@ -178,7 +178,7 @@ def draw(path: Path, fields: Mapping[str, Field], names: Sequence[str]) -> None:
             sides = [field.square(each).side for each in SHARES]
             for side, style in zip(sides, SQUARES, strict=True):
                 corner = (x - side / 2, y - side / 2)
-                options = dict(fill=False, edgecolor='white', linewidth=0.9, linestyle=style)
+                options = dict(fill=False, edgecolor='white', linewidth=0.6, linestyle=style)
                 axis.add_patch(Rectangle(corner, side, side, **options))
             axis.set_xlabel(f'pixels\nsides {", ".join(map(str, sides))}', fontsize=7)
             axis.set_title(f'{name}\n{note}' if note else name, fontsize=7)
@@ -196,8 +196,9 @@ def draw(path: Path, fields: Mapping[str, Field], names: Sequence[str]) -> None:
         curves.set_ylabel('contribution in it (%)', fontsize=7)
         curves.set(xlim=(0, None), ylim=(0, 102), yticks=[100 * each for each in SHARES])
         curves.tick_params(labelsize=6)
+        curves.set_box_aspect(height / wide)
         if len(fields) > 1:
-            curves.legend(fontsize=6)
+            curves.legend(fontsize=6, loc='upper left', bbox_to_anchor=(-0.1, -0.35))
 
 
 def feature_map_of(trained: Trained, layer: str = DEFAULT) -> Callable[[Tensor], Tensor]:
