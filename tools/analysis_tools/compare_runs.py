@@ -12,13 +12,14 @@ from arguments import exit_status, parser_of
 EPILOG = """\
 Runs of one data set, config and attention that differ in their seeds are a group; each is compared
 with the group without attention, in pairs of the same seed. Where runs hold per_image.json,
-{image: score}, the comparison is made over images, too. Unfinished runs, and those without the
-metric, are named and left out.
+{image: score}, which --images writes, the comparison is made over images, too. Unfinished runs,
+and those without the metric, are named and left out.
 
 examples:
   compare_runs.py work_dirs/study
   compare_runs.py work_dirs/study --metric top1 --plot study.png --format markdown --out study.md
   compare_runs.py work_dirs/res2net-1 --metric "100 - top1" --baseline res2net29_cifar10
+  compare_runs.py work_dirs/study --images
   compare_runs.py --published
 """
 
@@ -44,6 +45,12 @@ def parse_args() -> argparse.Namespace:
         '--no-sizes', action='store_true', help='do not count parameters and multiply-adds'
     )
     parser.add_argument(
+        '--images',
+        action='store_true',
+        help='first score each image of the validation data, with the last checkpoints of the '
+        'runs that have not yet: whether it is right, mean IoU, or F1 of boxes',
+    )
+    parser.add_argument(
         '--published',
         action='store_true',
         help="instead of runs: what follows from the SE-Res2Net report's own figures",
@@ -61,7 +68,8 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if bool(args.runs) == args.published:
         parser.error('give either runs or --published')
-    if args.published and (args.metric or args.baseline or args.plot or args.no_sizes):
+    others = (args.metric, args.baseline, args.plot, args.no_sizes, args.images)
+    if args.published and any(others):
         parser.error('--published takes no other option than --format and --out')
     return args
 
@@ -90,6 +98,15 @@ def compare(args: argparse.Namespace) -> list:
     console = Console(stderr=True)
     bar = {'console': console, 'disable': not console.is_terminal}
     runs, unread = read_runs(args.runs)
+    if args.images:
+        from mmattn.analysis.per_image import score_run
+
+        for run in (one for one in runs if one.finished and one.per_image is None):
+            try:
+                score_run(run)
+            except UserError as error:
+                unread.append(f'{run.name}: its images are not scored: {error}')
+        runs, _ = read_runs(args.runs)
     groups, left_out = collect(runs, args.metric)
     comparisons, known = comparison.compare(groups, args.baseline)
     sizes, unsized = {}, []
