@@ -48,6 +48,12 @@ def build_parser() -> argparse.ArgumentParser:
         '--attention', metavar='NAME', help="only this attention; 'none' for the plain networks"
     )
     rows.add_argument('--commands', action='store_true', help='only the commands, one a line')
+    report = add('report', _report, 'one page about training runs, to open in a browser')
+    report.epilog = "Needs plotly: pip install 'mmattn[analysis]'. The page needs no network."
+    report.add_argument(
+        'runs', nargs='+', metavar='RUN', help='work dirs of runs, or folders that hold some'
+    )
+    report.add_argument('--out', default='report.html', metavar='FILE', help='default report.html')
     add(
         'build-kernels',
         lambda _: build_kernels(),
@@ -86,6 +92,12 @@ def _experiments(args: argparse.Namespace) -> None:
     from mmattn.experiments.listing import print_experiments
 
     print_experiments(find_experiments(args.table, args.config, args.attention), args.commands)
+
+
+def _report(args: argparse.Namespace) -> None:
+    from mmattn.analysis.report import write_report
+
+    print(f'written: {write_report(args.runs, args.out)}')
 
 
 def _zoo(args: argparse.Namespace) -> None:

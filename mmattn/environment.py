@@ -4,11 +4,15 @@ The same modules come under two sets of distribution names: the maintained
 stack (``onedl-*``) and the original one. mmattn depends on neither by name.
 """
 
+import os
+import platform
+import subprocess
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from pathlib import Path
 
 from packaging.version import Version
 
@@ -108,3 +112,40 @@ def check() -> None:
         '`python -m mmattn doctor` shows the whole environment.',
     ]
     raise ImportError('\n'.join(lines), name='mmattn')
+
+
+def processor(device: object = 'cpu') -> str:
+    """A device as people know it: its name, and its memory or cores."""
+    import torch
+
+    if torch.device(device).type == 'cuda':
+        properties = torch.cuda.get_device_properties(device)
+        return f'{properties.name}, {properties.total_memory / 2**30:.0f} GiB'
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    return f'{_cpu()}, {cores} cores'
+
+
+def _cpu() -> str:
+    info = Path('/proc/cpuinfo')
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith('model name'):
+                return line.partition(':')[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def versions() -> dict[str, str]:
+    """Distribution -> version: mmattn, torch and the stack, as far as they are installed."""
+    return installed(['mmattn', 'mmattn-kernels', 'torch', 'torchvision', 'numpy', *PART_NAMES])
+
+
+def revision() -> str | None:
+    """The commit of the checkout that mmattn runs from, '-dirty' with changes; None in a wheel."""
+    root = Path(__file__).parents[1]
+    if not (root / '.git').exists():
+        return None
+    command = ['git', '-C', str(root), 'describe', '--always', '--dirty', '--abbrev=12']
+    with suppress(OSError):
+        done = subprocess.run(command, capture_output=True, text=True)
+        return done.stdout.strip() or None
+    return None

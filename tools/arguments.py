@@ -89,3 +89,19 @@ def exit_status(command: Callable[..., object], *args: object, engine: bool = Tr
     except KeyboardInterrupt:  # while the toolboxes are imported
         print('error: stopped by Ctrl-C.', file=sys.stderr)
         return 130
+
+
+def write_report_of(*folders: str, out: str | None = None) -> None:
+    """The page about runs at a command's end, or why there is none; by the first process."""
+    from mmengine.dist import is_main_process
+
+    from mmattn.analysis.report import write_report
+    from mmattn.utils.errors import UserError
+
+    if not is_main_process():
+        return
+    path = Path(out or Path(folders[0], 'report.html'))
+    try:
+        print(f'report: {write_report(folders, path)}')
+    except UserError as error:
+        print(f'no report: {error}', file=sys.stderr)

@@ -4,8 +4,9 @@
 import argparse
 import shlex
 import sys
+from pathlib import Path
 
-from arguments import exit_status, parser_of, positive
+from arguments import exit_status, parser_of, positive, write_report_of
 
 EPILOG = """\
 Finished runs are skipped, interrupted ones continue. Options that are not listed here go to
@@ -67,6 +68,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
+    from mmattn.engine.summary import SUMMARY_FILE
     from mmattn.experiments import find_experiments
     from mmattn.experiments import run as table
     from mmattn.utils.errors import UserError
@@ -90,6 +92,10 @@ def main(args: argparse.Namespace) -> None:
     else:
         failed = table.run_all(runs, how)
         table.print_results(runs, args.demo)
+        finished = [table.work_dir_of(one, args.demo) for one in runs]
+        finished = [str(path) for path in finished if (path / SUMMARY_FILE).is_file()]
+        if finished:
+            write_report_of(*finished, out=str(Path(finished[0]).parent / 'report.html'))
         if failed:
             raise UserError(f'{len(failed)} runs failed: {", ".join(failed)}.', exit_code=1)
 

@@ -3,7 +3,7 @@
 
 import sys
 
-from arguments import SHARED, exit_status, options_of_run, parser_of_runs
+from arguments import SHARED, exit_status, options_of_run, parser_of_runs, write_report_of
 
 EPILOG = """\
 examples:
@@ -48,7 +48,8 @@ def main(options: dict[str, object]) -> None:
         from mmattn.demo import Demo
 
         options['demo'] = Demo()
-    train(**options)
+    summary = train(**options)
+    write_report_of(summary.work_dir)
 
 
 if __name__ == '__main__':

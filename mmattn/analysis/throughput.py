@@ -13,11 +13,12 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
+
+from mmattn.environment import processor
 
 # A sample lasts at least this long (seconds): shorter calls are repeated.
 SAMPLE = 0.01
@@ -121,7 +122,8 @@ def saved_bytes(forward: Callable[[], object], without: Iterable[Tensor] = ()) -
         # Held, so that no other storage gets its address.
         storage = tensor.untyped_storage()
         kept[storage.data_ptr()] = storage
-        return tensor
+        # Detached: an operator that keeps its own output would hold itself, for ever.
+        return tensor.detach()
 
     with saved_tensors_hooks(pack, lambda tensor: tensor):
         result = forward()
@@ -174,13 +176,8 @@ def release_memory() -> None:
 
 def machine(device: str | torch.device = 'cpu') -> dict[str, object]:
     """What a table of timings has to say of where it was measured."""
-    if torch.device(device).type == 'cuda':
-        properties = torch.cuda.get_device_properties(device)
-        name = f'{properties.name}, {properties.total_memory / 2**30:.0f} GiB'
-    else:
-        name = f'{_processor()}, {len(os.sched_getaffinity(0))} cores'
     return {
-        'device': name,
+        'device': processor(device),
         'threads': torch.get_num_threads(),
         'python': platform.python_version(),
         'torch': torch.__version__,
@@ -189,12 +186,3 @@ def machine(device: str | torch.device = 'cpu') -> dict[str, object]:
         'load': round(os.getloadavg()[0], 1),
         'date': time.strftime('%Y-%m-%d'),
     }
-
-
-def _processor() -> str:
-    info = Path('/proc/cpuinfo')
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith('model name'):
-                return line.partition(':')[2].strip()
-    return platform.processor() or platform.machine()

@@ -2,6 +2,7 @@
 
 import json
 import os.path as osp
+import shlex
 import sys
 import time
 from collections.abc import Iterable
@@ -9,11 +10,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmattn.engine.distributed import say
+from mmattn.environment import processor, revision, versions
 from mmattn.utils.files import write_whole
 
 # In the work dir of a run that came to its end.
@@ -37,6 +41,12 @@ class RunSummary:
     best_checkpoint: str | None = None
     last_checkpoint: str | None = None
     first_iteration_seconds: float | None = None
+    seed: int | None = None
+    command: str = ''
+    processes: int = 1
+    machine: str = ''
+    versions: dict[str, str] = field(default_factory=dict)
+    revision: str | None = None  # of mmattn's checkout
 
 
 def describe_task(cfg: Config) -> str:
@@ -159,6 +169,12 @@ def summarise(config: str, runner: Runner, record: RecordHook) -> RunSummary:
         best_checkpoint=_moved_here(known.get('best_ckpt'), runner.work_dir),
         last_checkpoint=_moved_here(known.get('last_ckpt'), runner.work_dir),
         first_iteration_seconds=record.first_iteration_seconds,
+        seed=runner.seed,
+        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        processes=runner.world_size,
+        machine=processor(get_device() if torch.cuda.is_available() else 'cpu'),
+        versions=versions(),
+        revision=revision(),
     )
 
 

@@ -1,0 +1,18 @@
+"""The study's detector: Faster R-CNN R18 on BCCD, from scratch, a few minutes on two cores."""
+
+_base_ = ['../../configs/faster_rcnn_r50_scsa_bccd.py']
+max_epochs = 2
+model = dict(backbone=dict(depth=18, attention=None), neck=dict(in_channels=[64, 128, 256, 512]))
+train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=20),
+    dict(
+        type='CosineAnnealingLR',
+        eta_min_ratio=0.05,
+        begin=0,
+        end=max_epochs,
+        T_max=max_epochs,
+        by_epoch=True,
+        convert_to_iter_based=True,
+    ),
+]
