@@ -34,7 +34,7 @@ def _forward(
         value = taps.near(x, plane // P, of_group, h, w, k < G, P * G, H, W, LAST)
         value = value * (row * column) - tl.load(means + channel, k < G, 0.0)
         total += value * factor
-        for tap in tl.static_range(9):
+        for tap in range(9):
             to_h, to_w = h + tap // 3 - 1, w + tap % 3 - 1
             value = taps.near(x, plane // P, of_group, to_h, to_w, inside, P * G, H, W, LAST)
             total += value * tl.load(kernel + k * 9 + tap, k < G, 0.0).to(tl.float32)
@@ -94,7 +94,7 @@ def _backward(
         normed = (value * (row * column) - mean) * scale
         inner = factor * (given - level - normed * bend)
         result = inner * row * column
-        for tap in tl.static_range(9):
+        for tap in range(9):
             to_h, to_w = h - (tap // 3 - 1), w - (tap % 3 - 1)
             given = taps.near(grad, n, c // group, to_h, to_w, inside, C // group, H, W, LAST)
             weight = tl.load(kernel + c % group * 9 + tap, c < C, 0.0).to(tl.float32)
@@ -158,6 +158,6 @@ def crossed_backward(grad, x, rows, columns, weights, kernel, eps, mean, scale):
             grad_x,
             tiles.add_up(of_rows, x.dtype),
             tiles.add_up(of_columns, x.dtype),
-            sums[1].to(x.dtype),
+            sums[1].to(x.dtype, copy=True),
             of_taps.view(kernel.shape).to(x.dtype),
         )
