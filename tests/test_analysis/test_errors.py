@@ -3,6 +3,7 @@
 import contextlib
 import io
 import math
+import sys
 from types import SimpleNamespace
 
 import cv2
@@ -216,10 +217,21 @@ def test_errors_of_detections():
     shuffled = DetectionErrors(dataset(get_data_info=infos[::-1].__getitem__), [], 0.3)
     with pytest.raises(UserError, match='shuffle=False'):
         shuffled.add(sample.new(metainfo=dict(img_id=7, img_path='')), None)
+    with pytest.raises(UserError, match='no boxes of classes'):
+        errors.add(DetDataSample(), None)
     nothing = DetectionErrors(dataset(get_data_info=lambda index: infos[1]), [], 0.3)
     nothing.add(sample, None)
     with pytest.raises(UserError, match='no annotated objects'):
         nothing.tables()
+
+
+def test_a_missing_library_is_named_before_the_pass(monkeypatch):
+    pytest.importorskip('mmdet')
+    from mmattn.analysis.errors.detection import DetectionErrors
+
+    monkeypatch.setitem(sys.modules, 'faster_coco_eval', None)
+    with pytest.raises(UserError, match='faster-coco-eval'):
+        DetectionErrors(dataset(), [], 0.3)
 
 
 def test_errors_of_label_maps():

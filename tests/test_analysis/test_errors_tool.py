@@ -117,6 +117,18 @@ def test_a_detector(tiny_models, errors_of):
     assert 'Errors by TIDE' in printed and 'localisation' in printed
     assert written['worst'][0]['missed'] > 0
     check_pictures(tiny_models / 'out', 'classes.png', 'confusion.png', 'missed.png', 'tide.png')
+    # Without an annotation file for the evaluator the objects are those of the data set.
+    (tiny_models / 'voc.py').write_text(
+        "_base_ = ['detector.py']\n"
+        "test_dataloader = dict(dataset=dict(metainfo=dict(dataset_type='other')))\n"
+        "test_evaluator = dict(_delete_=True, type='VOCMetric', metric='mAP')\n"
+    )
+    from mmattn.analysis.errors.report import content_of
+    from mmattn.analysis.errors.run import count_errors
+
+    errors, metrics = count_errors('voc.py', 'model.pth', tiny_models / 'log', score=0.005)
+    assert 'pascal_voc/mAP' in metrics
+    assert content_of(errors, metrics, errors.tables())['tables'] == written['tables']
 
 
 def test_a_segmenter(tiny_models, errors_of):

@@ -102,7 +102,9 @@ class Errors(ABC):
         figures = {name: side.by_class[order] for name, side in sides.items()}
         return [
             draw_bars(folder / 'classes.png', names, figures, self.figure),
-            draw_confusion(folder / 'confusion.png', self.matrix, self.labels, self.counted),
+            draw_confusion(
+                folder / 'confusion.png', self.matrix, self.labels, f'Confusions of {self.counted}'
+            ),
             *self._draw(folder, sides),
         ]
 

@@ -90,7 +90,7 @@ class ClassificationErrors(Errors):
         ]
         if not tiles:
             return []
-        return [draw_sheet(folder / 'surest_mistakes.png', tiles, 6, aspect=1.15)]
+        return [draw_sheet(folder / 'surest_mistakes.png', tiles, 6, aspect=1.05)]
 
 
 def _percent(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

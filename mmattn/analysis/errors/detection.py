@@ -10,7 +10,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 from mmattn.analysis.errors.average_precision import FIGURES, average_precisions
-from mmattn.analysis.errors.base import WORST, Errors, Table, confusions
+from mmattn.analysis.errors.base import WORST, Errors, Table, class_names, confusions
 from mmattn.analysis.errors.boxes import Image, Pairs
 from mmattn.analysis.errors.detection_sheet import draw_objects, legend
 from mmattn.analysis.errors.pictures import (
@@ -19,6 +19,7 @@ from mmattn.analysis.errors.pictures import (
     file_name,
 )
 from mmattn.analysis.errors.tide import Tide
+from mmattn.analysis.extra import extra
 from mmattn.utils.errors import UserError
 
 BACKGROUND = 'background'
@@ -28,27 +29,31 @@ _NO_OBJECTS = 'the data have no annotated objects, so there is nothing to judge 
 class DetectionErrors(Errors):
     """AP by class and size, TIDE's kinds of errors, confusions, images with missed objects.
 
-    The objects are those that mmdet's CocoMetric takes: of the evaluator's annotation file, or
-    else of the data set.
+    AP is COCO's, whatever the evaluator computes. The objects are those that mmdet's CocoMetric
+    takes: of the evaluator's annotation file, or else of the data set.
     """
 
     figure = 'AP'
 
     def __init__(self, dataset: Any, metrics: Sequence[Any], score: float) -> None:
         super().__init__(dataset, metrics, score)
-        self.counted = f'detections with a score of {score:g} and more'
+        extra('faster_coco_eval')  # that it is missing is said now rather than after the pass
+        self.counted = f'detections with a score of {score:g} or more'
         files = (getattr(metric, '_coco_api', None) for metric in metrics)
         self._file = next((file for file in files if file is not None), None)
         self._images: list[Image] = []
         if self._file is not None:
-            # As CocoMetric orders them: a label is an index into it.
-            self._ids = self._file.get_cat_ids(cat_names=dataset.metainfo['classes'])
-            self._label = {number: label for label, number in enumerate(self._ids)}
+            # In the order of the file, as mmdet numbers them.
+            ids = self._file.get_cat_ids(cat_names=dataset.metainfo['classes'])
+            self._label = {number: label for label, number in enumerate(ids)}
+            self.classes = class_names([self._file.cats[number]['name'] for number in ids])
             if not self._file.anns:
                 raise UserError(_NO_OBJECTS)
 
     def _add(self, sample: BaseDataElement, image: str | Tensor) -> None:
-        found = sample.pred_instances
+        found = sample.get('pred_instances')
+        if found is None or 'labels' not in found:
+            raise UserError('the model detects no boxes of classes, so there are none to judge.')
         self._images.append(
             Image(
                 image,

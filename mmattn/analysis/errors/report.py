@@ -48,7 +48,7 @@ def report(
     # Before the baseline has run: it may be that there is nothing to compare.
     tables = errors.tables()
     other, others = None, None
-    content = dict(config=config, checkpoint=checkpoint, **_content(errors, metrics, tables))
+    content = dict(config=config, checkpoint=checkpoint, **content_of(errors, metrics, tables))
     if baseline:
         other, metrics = count_errors(
             *baseline, out / 'log_baseline', cfg_options=baseline_cfg_options, **options
@@ -56,7 +56,7 @@ def report(
         require_same(errors, other)
         others = other.tables()
         names = dict(zip(('config', 'checkpoint'), baseline, strict=True))
-        content['baseline'] = {**names, **_content(other, metrics, others)}
+        content['baseline'] = {**names, **content_of(other, metrics, others)}
     write_whole(out / FILE, json.dumps(content, indent=1, default=float, allow_nan=False) + '\n')
     pictures = errors.draw(out, other)
     print_tables(tables, others)
@@ -118,7 +118,7 @@ def _printed(table: Table) -> tuple[list[str], list[str]]:
     return [*shown, names[-1]], notes
 
 
-def _content(errors: Errors, metrics: dict[str, float], tables: Sequence[Table]) -> dict:
+def content_of(errors: Errors, metrics: dict[str, float], tables: Sequence[Table]) -> dict:
     """What is written of a model; figures that there are none of become null."""
     return dict(
         images=errors.number,
