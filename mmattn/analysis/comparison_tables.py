@@ -46,8 +46,8 @@ def group_section(
                 'mean': f'{sum(scores) / len(scores):.2f}',
                 'deviation': f'{_deviation(scores):.2f}' if interval else '-',
                 '95%': between(interval, ''),
-                'params (M)': f'{size.params / 1e6:.4g}' if size else '-',
-                'multiply-adds (M)': f'{size.flops / 1e6:.4g}' if size else '-',
+                'params (M)': millions(size.params) if size else '-',
+                'multiply-adds (M)': millions(size.flops) if size else '-',
             }
         )
     return Section('Groups', rows, list(notes), left=3)
@@ -76,11 +76,13 @@ def comparison_section(
             }
         )
     tests = sum(one.difference.p is not None for one in comparisons)
-    notes = [
-        'difference: of the means, in the unit of the metric (per cent for shares); '
-        + '; '.join(dict.fromkeys(map(_direction, comparisons)))
-        + '.'
-    ]
+    notes = []
+    if rows:
+        directions = '; '.join(dict.fromkeys(map(_direction, comparisons)))
+        notes.append(
+            'difference: of the means, in the unit of the metric (per cent for shares); '
+            f'{directions}.'
+        )
     if tests:
         word = 'test' if tests == 1 else 'tests'
         notes.append(f'p (Holm): corrected for the {tests} {word} of this table. {_verdict(rows)}')
@@ -88,7 +90,7 @@ def comparison_section(
         notes.append(NOTE_EFFECTS)
     if any(one.difference.bootstrap and one.difference.n < FEW_PAIRS for one in comparisons):
         notes.append(NOTE_BOOTSTRAP)
-    if sizes:
+    if sizes and rows:
         notes.append(NOTE_COST)
     return Section('Against the baseline, over seeds', rows, [*notes, *known], left=3)
 
@@ -111,7 +113,8 @@ def image_section(comparisons: Sequence[Comparison]) -> Section:
         {name if name in _named(one) else f'{name} (images)': cell for name, cell in row.items()}
         for row, one in zip(rows, scored, strict=True)
     ]
-    return Section('Against the baseline, over images', rows, [NOTE_IMAGES], left=3)
+    notes = [NOTE_IMAGES] if rows else []
+    return Section('Against the baseline, over images', rows, notes, left=3)
 
 
 def _named(one: Comparison) -> dict[str, str]:
@@ -158,6 +161,12 @@ def _verdict(rows: Sequence[Mapping[str, str]]) -> str:
 def _deviation(scores: Sequence[float]) -> float:
     mean = sum(scores) / len(scores)
     return (sum((score - mean) ** 2 for score in scores) / (len(scores) - 1)) ** 0.5
+
+
+def millions(number: float) -> str:
+    """Four digits, without an exponent."""
+    number /= 1e6
+    return f'{number:.0f}' if number >= 1000 else f'{number:.4g}'
 
 
 def between(interval: tuple[float, float] | None, sign: str) -> str:

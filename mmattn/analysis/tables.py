@@ -108,6 +108,8 @@ def _format(
         csv.writer(buffer, lineterminator='\n').writerows([header, *lines])
         return buffer.getvalue()
     notes = [f'- {note}' for note in dict.fromkeys(notes) if note]
+    if not lines:
+        return '\n'.join([*notes, ''])
     if form == 'markdown':
         return '\n'.join([markdown_table(header, lines, left), *notes, ''])
     console = Console(file=io.StringIO(), width=1000)
@@ -141,7 +143,7 @@ def render_sections(sections: Sequence[Section], form: str, key: int = 1) -> str
         lines = [[row.get(name, '') for name in header] for row in merged.values()]
         return _format(header, lines, [], form)
     parts = []
-    for section in (one for one in sections if one.rows):
+    for section in (one for one in sections if one.rows or one.notes):
         names = dict.fromkeys(name for row in section.rows for name in row)
         header = [
             name

@@ -279,7 +279,7 @@ def test_the_tool_writes_tables(tool, study, capsys):
     out = capsys.readouterr().out
     assert 'Against the baseline, over seeds' in out and '+2.00' in out and '3 pairs' in out
     assert '1 of 7 runs are left out' in out and 'p (Holm): corrected for the 1 test of' in out
-    assert 'over images' not in out and 'no ranks' in out
+    assert 'over images' not in out and 'ranks' not in out
     for folder in study.glob('*/seed*'):
         write_per_image(folder, {'a': 0, 'b': 1 + (folder.parent.name == 'se')})
     table = study / 'table.csv'
@@ -310,6 +310,16 @@ def test_the_tool_shows_what_is_published(tool, capsys):
     out = capsys.readouterr().out
     for title in ('## Table 1', '## Table 2', '## Table 4'):
         assert title in out
+
+
+def test_what_could_not_be_compared_or_ranked_is_said(tool, tmp_path, capsys):
+    for name in ('SE', 'ECA', 'SCSA'):
+        config = CONFIG.replace("'SE'", f"'{name}'")
+        write_group(tmp_path / name, [70.0, 71.0], config, attention=name)
+    assert tool(tmp_path, '--no-sizes') == 0
+    out = capsys.readouterr().out
+    assert 'all: not compared, there is not one baseline' in out
+    assert 'no ranks: they need 3 groups in 5 blocks' in out and 'there are 3 in 2' in out
 
 
 @pytest.mark.parametrize(

@@ -118,11 +118,12 @@ def compare(args: argparse.Namespace) -> list:
         comparison_tables.image_section(comparisons),
     ]
     ranked = None
-    try:
-        ranked = ranks.rank(groups)
-        sections.append(ranks.section(ranked))
-    except UserError as error:
-        sections[0].notes.append(str(error))
+    if len(groups) >= ranks.FEWEST_GROUPS:
+        try:
+            ranked = ranks.rank(groups)
+            sections.append(ranks.section(ranked))
+        except UserError as error:
+            sections[0].notes.append(str(error))
     if args.plot:
         plot = Path(args.plot)
         comparison_plots.plot_comparison(plot, groups, comparisons)
