@@ -58,6 +58,8 @@ def test_their_mean_is_the_accuracy(project, analysis_tool, capsys):
 @pytest.mark.parametrize(('toolbox', 'text'), [('mmdet', DETECTION), ('mmseg', SEGMENTATION)])
 def test_detectors_and_segmenters(toolbox, text, tiny_models):
     pytest.importorskip(toolbox)
+    if toolbox == 'mmdet':
+        pytest.importorskip('faster_coco_eval')
     write_data(tiny_models / 'data')
     (tiny_models / 'own.py').write_text(text)
     cfg, _ = load_config('own.py')
