@@ -94,9 +94,9 @@ def test_only_the_surest_detection_of_an_object_is_put_right():
     assert tide.counts['localisation'] == 2
     assert tide.ap + tide.gains['localisation'] == pytest.approx(1)
     # A is found already: its further detection goes, as a false positive does.
-    tide = Tide([image([(A, 0)], [(THIRD, 0, 0.9), (A, 0, 0.8)])], 1)
-    assert tide.counts['localisation'] == 1 and tide.gains['localisation'] == pytest.approx(0.5)
-    assert tide.counts['missed'] == tide.counts['false negatives'] == 0
+    tide = Tide([image([(A, 0), (B, 0)], [(THIRD, 0, 0.9), (A, 0, 0.8)])], 1)
+    assert tide.counts['localisation'] == tide.counts['missed'] == 1
+    assert tide.ap + tide.gains['localisation'] == pytest.approx(51 / 101)
 
 
 def test_an_object_that_another_error_covers_is_not_missed():
@@ -240,19 +240,23 @@ def test_errors_of_label_maps():
 
     from mmattn.analysis.errors.segmentation import SegmentationErrors
 
-    errors = SegmentationErrors(dataset(('road', 'sky', 'car')), [], 0.3)
-    for number, (truth, found) in enumerate(
-        [([[0, 0, 1, 255]], [[0, 1, 1, 1]]), ([[0, 1, 1, 1]], [[1, 0, 0, 1]])]
-    ):
-        sample = SegDataSample(metainfo=dict(img_path=f'{number}.png'))
-        sample.gt_sem_seg = PixelData(data=torch.tensor([truth]))
-        sample.pred_sem_seg = PixelData(data=torch.tensor([found]))
-        errors.add(sample, torch.zeros(3, 1, 4))
-    assert errors.matrix.tolist() == [[1, 2, 0], [2, 2, 0], [0, 0, 0]]
-    assert errors.by_class[:2].tolist() == [20, pytest.approx(100 / 3)]
-    assert math.isnan(errors.by_class[2])
-    assert errors.tables()[0].rows['mean'][1] == pytest.approx((20 + 100 / 3) / 2)
+    def judged(*metrics):
+        errors = SegmentationErrors(dataset(('road', 'sky', 'car', 'sea')), metrics, 0.3)
+        for number, (truth, found) in enumerate(
+            [([[0, 0, 1, 255]], [[0, 2, 1, 1]]), ([[0, 1, 1, 1]], [[1, 0, 0, 1]])]
+        ):
+            sample = SegDataSample(metainfo=dict(img_path=f'{number}.png'))
+            sample.gt_sem_seg = PixelData(data=torch.tensor([truth]))
+            sample.pred_sem_seg = PixelData(data=torch.tensor([found]))
+            errors.add(sample, torch.zeros(3, 1, 4))
+        return errors
+
+    errors = judged()
+    assert errors.matrix[:3, :3].tolist() == [[1, 1, 1], [2, 2, 0], [0, 0, 0]]
+    assert errors.by_class[:3].tolist() == [20, 40, 0] and math.isnan(errors.by_class[3])
+    assert errors.tables()[0].rows['mean'][1] == pytest.approx(20)
     assert errors.worst == [dict(image='1.png', wrong=0.75), dict(image='0.png', wrong=1 / 3)]
+    assert judged(SimpleNamespace(ignore_index=1)).matrix.sum() == 3
     with pytest.raises(UserError, match='no label maps'):
         errors.add(SegDataSample(), torch.zeros(3, 1, 4))
 
