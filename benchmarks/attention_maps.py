@@ -20,7 +20,8 @@ from rich.progress import track
 from torch import nn
 from torch.nn import functional as F
 
-from mmattn.analysis.attention_maps import attentions, draw_sheet, record
+from mmattn.analysis.attention_maps import attentions, record
+from mmattn.analysis.attention_pictures import draw_sheet
 from mmattn.attention.names import attention_names
 from mmattn.backbones import ResNet
 from mmattn.datasets import VOCDataset

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import nn
 
 from mmattn.analysis import attention_maps as maps
+from mmattn.analysis import attention_pictures as pictures
 from mmattn.analysis.attention_maps import Passed
 from mmattn.analysis.trained import Described
 from mmattn.attention import CA, SCSA, SE
@@ -72,6 +73,23 @@ def test_padding_is_left_out():
     assert found.positions.shape == (8, 8) and found.maps == 3
 
 
+def test_what_cannot_be_shown_is_said():
+    net = nn.Sequential(SE(16)).eval()
+    slots = maps.attentions(net)
+    with pytest.raises(UserError, match='no attention of 0 runs'):
+        maps.record(lambda: None, slots)
+    with pytest.raises(UserError, match='0: the features are not finite'):
+        maps.record(lambda: net(torch.full((1, 16, 2, 2), torch.inf)), slots)
+
+
+def test_nothing_that_comes_in_has_no_share(tmp_path, recwarn):
+    found = [passed(torch.zeros(1, 4, 3, 5), torch.zeros(1, 4, 3, 5))]
+    assert np.isnan(found[0].relative()).all() and found[0].figures()['total'] is None
+    assert found[0].row()['positions 5-95%'] == '-'
+    assert len(list(pictures.draw(tmp_path, np.zeros((6, 10, 3), np.uint8), found))) == 2
+    assert not recwarn.list
+
+
 def test_a_module_that_runs_twice_has_two_slots():
     one = SE(16)
     net = nn.Sequential(one, nn.ReLU(), one, CA(16)).eval()
@@ -102,18 +120,18 @@ def slot(name, kind='SE', **shape):
 
 def test_what_names_share_is_said_once():
     names = [f'backbone.layer{i}.0.attn' for i in (1, 2)]
-    assert maps.titles([slot(name) for name in names]) == (
+    assert pictures.titles([slot(name) for name in names]) == (
         'SE at backbone.*.0.attn',
         ['layer1', 'layer2'],
     )
-    title, short = maps.titles([slot('a.b.attn'), slot('a.c', 'CA')])
+    title, short = pictures.titles([slot('a.b.attn'), slot('a.c', 'CA')])
     assert title == 'SE, CA at a.*' and short == ['SE: b.attn', 'CA: c']
-    assert maps.titles([slot('a.b')]) == ('SE', ['a.b'])
+    assert pictures.titles([slot('a.b')]) == ('SE', ['a.b'])
 
 
 def test_each_image_has_its_folder():
-    images = [Path('a/x.png'), Path('b/x.jpg'), Path('b/y.png')]
-    assert list(maps.folders(images).values()) == ['x', 'x_2', 'y']
+    images = [Path('a/x.png'), Path('b/x_1.png'), Path('b/x.jpg'), Path('b/y.png')]
+    assert list(pictures.folders(images).values()) == ['x', 'x_1', 'x_2', 'y']
 
 
 def opened(name, *options):
@@ -144,7 +162,7 @@ def test_an_identity_lets_all_pass_and_is_drawn(tiny_models):
     picture, found = maps.on_image(trained, tiny_models / 'red.png', slots)
     for one in found:
         assert one.total == 1 and (one.positions == 1).all() and (one.channels == 1).all()
-    written = list(maps.draw(tiny_models / 'out', picture, found))
+    written = list(pictures.draw(tiny_models / 'out', picture, found))
     assert len(written) == 5 and all(path.is_file() for path in written)
 
 
@@ -152,7 +170,7 @@ def test_a_sheet_has_the_colours_of_the_maps(tmp_path):
     values = np.full((6, 8), 1.0)
     values[:, :4], values[:, 4:] = 0.5, 1.5
     picture = np.full((60, 80, 3), 128, np.uint8)
-    maps.draw_sheet(tmp_path / 'sheet.png', picture, {'map': values}, 'title')
+    pictures.draw_sheet(tmp_path / 'sheet.png', picture, {'map': values}, 'title')
     with Image.open(tmp_path / 'sheet.png') as drawn:
         pixels = np.array(drawn.convert('RGB')).astype(int)
     assert pixels.shape[1] == 1440
@@ -165,7 +183,7 @@ def test_a_sheet_has_the_colours_of_the_maps(tmp_path):
 def test_regions_are_drawn_without_the_image(tmp_path):
     x = torch.rand(5, 4, 7, 7)
     found = [Passed.of('roi_head.attn', 'SE', x, x * 0.5)]
-    written = list(maps.draw(tmp_path, np.zeros((10, 10, 3), np.uint8), found))
+    written = list(pictures.draw(tmp_path, np.zeros((10, 10, 3), np.uint8), found))
     assert [path.name for path in written] == ['roi_head.attn.png']
 
 

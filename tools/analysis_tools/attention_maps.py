@@ -47,6 +47,7 @@ def main(args: argparse.Namespace) -> None:
     from rich.progress import Progress
 
     from mmattn.analysis import attention_maps as maps
+    from mmattn.analysis import attention_pictures as pictures
     from mmattn.analysis.networks import usable_device
     from mmattn.analysis.tables import Section, render_sections
     from mmattn.analysis.trained import Trained, list_images
@@ -64,15 +65,18 @@ def main(args: argparse.Namespace) -> None:
     figures, sections = {}, []
     with Progress(console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task('pictures', total=len(images) * (len(slots) + 1))
-        for image, folder in maps.folders(images).items():
+        for image, folder in pictures.folders(images).items():
             picture, found = maps.on_image(trained, image, slots)
-            for _ in maps.draw(out / folder, picture, found):
+            for _ in pictures.draw(out / folder, picture, found):
                 progress.advance(task)
             figures[folder] = dict(
                 image=str(image),
                 size=picture.shape[:2],
                 slots={one.slot: one.figures() for one in found},
             )
+            idle = slots.keys() - {one.slot for one in found}
+            if idle:
+                console.print(f'note: {", ".join(sorted(idle))} do not run in a prediction.')
             rows = [one.row() for one in found]
             sections.append(Section(f'{image}: shares that pass', rows, left=2))
     content = dict(config=args.config, checkpoint=args.checkpoint, images=figures)
