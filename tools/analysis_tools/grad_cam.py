@@ -10,15 +10,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from arguments import SHARED, exit_status, parser_of, positive
 
 EPILOG = """\
-A classifier's maps are of its predicted class, a detector's and a segmenter's of each class found.
-White contours are the ground truth where the data set has one, red boxes the detections.
+A classifier's map is of its predicted class, a detector's and a segmenter's are of each class
+found. White contours are the ground truth where the data set has one, red boxes the detections.
+
+Grad-CAM weighs channels by their mean gradient; a detection depends on few positions only, which
+the mean hides, and the backbone's last stage is too coarse for it: detectors are looked at by
+HiResCAM (each position by its own gradient; with a pooled linear head the same as Grad-CAM) over
+all levels of the neck.
 
 --iou is the protocol of the SE-Res2Net report: maps binarised at their median, 100 images drawn by
-a seed, intersection over union with the boxes or masks of the class, mean and 95 % interval.
+a seed, intersection over union with the boxes or masks of the class, mean and 95 % interval. All
+detections count for it, however unsure, unless --score says otherwise.
 
 examples:
-  grad_cam.py resnet50_scsa_in1k scsa.pth dog.jpg
-  grad_cam.py resnet50_scsa_in1k scsa.pth dog.jpg --class 'tabby' --method grad_cam++
+  grad_cam.py resnet50_scsa_in1k scsa.pth dog.jpg --class tabby --method grad_cam++
   grad_cam.py faster_rcnn_r50_scsa_bccd best.pth --data-root bccd --per-detection
   grad_cam.py none.py none.pth --beside se.py se.pth --beside scsa.py scsa.pth --iou
   grad_cam.py upernet_r50_scsa_camvid last.pth street.png --layer decode_head.fpn_bottleneck
@@ -27,7 +32,7 @@ examples:
 
 def parse_args() -> argparse.Namespace:
     """Read the command line; nothing heavy is imported for it."""
-    parser = parser_of(__doc__, epilog=EPILOG)
+    parser = parser_of(__doc__, '--cfg-options', '--data-root', epilog=EPILOG)
     parser.add_argument('config', **SHARED['config'])
     parser.add_argument('checkpoint', metavar='CHECKPOINT', help='its weights')
     parser.add_argument(
@@ -41,24 +46,24 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--beside',
-        nargs=2,
+        nargs='+',
         action='append',
         default=[],
-        metavar=('CONFIG', 'CHECKPOINT'),
-        help='another model, on the same images for the same classes; may be given several times',
+        metavar='CONFIG CHECKPOINT [KEY=VALUE]',
+        help='another model, with its own options, on the same images for the same classes; may be '
+        'given several times',
     )
+    parser.add_argument('--names', nargs='+', metavar='NAME', help='what to call the models')
     parser.add_argument(
         '--method',
-        choices=['grad_cam', 'grad_cam++', 'eigen_cam'],
-        default='grad_cam',
-        help='default grad_cam; eigen_cam knows no class',
+        choices=['grad_cam', 'grad_cam++', 'hires_cam', 'eigen_cam'],
+        help='default grad_cam, of detectors hires_cam; eigen_cam knows no class',
     )
     parser.add_argument(
         '--layer',
-        default='backbone[-1]',
         metavar='NAME',
-        help='module to look at, as backbone.layer3; NAME[i] is one of several outputs; default '
-        'backbone[-1], the last stage',
+        help='module to look at, e.g. backbone.layer3; NAME[i] is one of several outputs, of which '
+        'else the sum is shown; default backbone[-1], the last stage, of detectors neck',
     )
     parser.add_argument(
         '--class', nargs='+', default=[], metavar='NAME', dest='classes', help='only these classes'
@@ -67,7 +72,10 @@ def parse_args() -> argparse.Namespace:
         '--per-detection', action='store_true', help='a map of each detection, not of each class'
     )
     parser.add_argument(
-        '--score', type=float, default=0.3, metavar='S', help='least of a detection; default 0.3'
+        '--score',
+        type=float,
+        metavar='S',
+        help='least of a detection; default 0.3, with --iou 0',
     )
     parser.add_argument(
         '--most',
@@ -82,21 +90,19 @@ def parse_args() -> argparse.Namespace:
         help='ground truth for any images: a PNG of the same name for each, not 0 on the object',
     )
     parser.add_argument(
-        '--images',
-        type=positive,
-        metavar='N',
-        help='of the data set; default 12, with --iou 100',
+        '--number', type=positive, metavar='N', help='of images at most; default 12, with --iou 100'
     )
     parser.add_argument(
         '--seed', type=int, default=0, metavar='N', help='draws the images; default 0'
     )
-    parser.add_argument('--data-root', **SHARED['--data-root'])
     parser.add_argument('--device', help='cpu, cuda, cuda:1 ...; default a GPU if there is one')
     parser.add_argument(
         '--out', metavar='DIR', help='for pictures and figures; default work_dirs/CONFIG/METHOD'
     )
-    parser.add_argument('--cfg-options', **SHARED['--cfg-options'])
     args = parser.parse_args()
+    args.models = [[args.config, args.checkpoint, *args.cfg_options], *args.beside]
+    if args.names and len(set(args.names)) != len(args.models):
+        parser.error(f'--names: {len(args.models)} different names are needed, one for each model')
     if args.iou and args.per_detection:
         parser.error('--iou measures classes: no --per-detection')
     if args.iou and args.image and not args.masks:
@@ -107,7 +113,15 @@ def parse_args() -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     from mmattn.analysis.cam.command import explain
 
-    explain(**vars(args))
+    options = vars(args)
+    for name in ('config', 'checkpoint', 'beside', 'cfg_options'):  # in models
+        del options[name]
+    options['classes'] = tuple(args.classes)
+    if args.masks is not None:
+        options['masks'] = Path(args.masks)
+    if args.score is None:
+        options['score'] = 0.0 if args.iou else 0.3
+    explain(**options)
 
 
 if __name__ == '__main__':

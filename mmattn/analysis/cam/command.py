@@ -6,107 +6,117 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
-from mmattn.analysis.cam.images import files_of, records_of
-from mmattn.analysis.cam.network import Network, labels_of
+from mmattn.analysis.cam.network import METHOD_OF, Network
 from mmattn.analysis.cam.run import Report, Setting, run
 from mmattn.analysis.networks import usable_device
-from mmattn.engine.data_check import check_data
+from mmattn.analysis.tables import Section, render_sections
+from mmattn.analysis.trained import Described, list_images, names_of
 from mmattn.engine.data_root import set_data_root
-from mmattn.engine.machine import adapt_to_machine
 from mmattn.engine.prepare import prepare
 from mmattn.utils.errors import UserError
 
 
 def explain(
-    config: str,
-    checkpoint: str,
+    models: Sequence[Sequence[str]],
     image: str | None = None,
     *,
+    names: Sequence[str] | None = None,
     split: str = 'test',
-    beside: Sequence[tuple[str, str]] = (),
-    layer: str = 'backbone[-1]',
-    images: int | None = None,
+    layer: str | None = None,
+    number: int | None = None,
     seed: int = 0,
-    masks: str | None = None,
     data_root: str | None = None,
     device: str | None = None,
     out: str | None = None,
-    cfg_options: Sequence[str] = (),
-    classes: Sequence[str] = (),
-    **setting: object,
+    **asked: object,
 ) -> Report:
     """Explain images of a data set, or ``image``, by one or several models, and say the outcome.
 
     Args:
-        beside: Configs and checkpoints of further models.
-        setting: See :class:`mmattn.analysis.cam.run.Setting`.
+        models: Each ``CONFIG CHECKPOINT [KEY=VALUE ...]``; the first one's data is looked at.
+        names: What to call them.
+        number: Of images of the data set; default 12, with IoU 100.
+        asked: See :class:`mmattn.analysis.cam.run.Setting`.
+
+    Raises:
+        UserError: For anything the user can mend.
     """
-    console = Console(stderr=True)
-    device = usable_device(device)
-    if masks is not None and not Path(masks).is_dir():
-        raise UserError(f'--masks {masks!r} is no folder.')
-    asked = Setting(masks=masks and Path(masks), classes=tuple(classes), **setting)
-    pairs = [(config, checkpoint), *beside]
-    steps = [
-        partial(_require, split=split),
-        data_root and partial(set_data_root, data_root=data_root),
-        image is None and partial(check_data, loaders=(split,)),
-        adapt_to_machine,
-    ]
-    prepared = [prepare(name, cfg_options, steps) for name, _ in pairs]
-    cfgs = [cfg for cfg, _ in prepared]
+    console, device, setting = Console(stderr=True), usable_device(device), Setting(**asked)
+    if setting.masks is not None and not setting.masks.is_dir():
+        raise UserError(f'--masks {str(setting.masks)!r} is no folder.')
+    described = [Described.of(words) for words in models]
+    cfgs = []
+    for one in described:
+        if one.checkpoint is None:
+            raise UserError(
+                f'{one.config}: no checkpoint is given; random weights explain nothing.'
+            )
+        steps = [partial(_use, split=split)]
+        if data_root and not cfgs:
+            steps.append(partial(set_data_root, data_root=data_root))
+        cfg, notes = prepare(one.config, one.options, steps)
+        cfgs.append(cfg)
+        for note in notes:
+            console.print(f'note: {note}')
     scopes = [cfg.get('default_scope') for cfg in cfgs]
     if len(set(scopes)) > 1:
         raise UserError(f'--beside: models of one toolbox only, not of {", ".join(scopes)}.')
-    if asked.iou and scopes[0] == 'mmpretrain' and masks is None:
+    if setting.iou and scopes[0] == 'mmpretrain' and setting.masks is None:
         raise UserError(
             "--iou: a classifier's data set has neither boxes nor masks; --masks DIR names a mask "
             'of each image.'
         )
-    names = labels_of(cfgs, *zip(*pairs, strict=True))
     networks = {}
-    for name, (cfg, notes), (_, file) in zip(names, prepared, pairs, strict=True):
-        networks[name] = Network(cfg, file, layer, device)
-        for note in dict.fromkeys([*notes, *networks[name].notes]):
-            console.print(f'note: {name}: {note}', highlight=False)
+    for name, cfg, one in zip(names or names_of(described), cfgs, described, strict=True):
+        with console.status(f'building {name}'):
+            networks[name] = Network(cfg, one.checkpoint, layer, device)
+        for note in networks[name].notes:
+            console.print(f'note: {name}: {note}')
     first, *others = networks.values()
-    for other in others:
-        if other.names != first.names:
-            raise UserError('--beside: the models are of different classes.')
-    first.labels(asked.classes)
+    if any(other.names != first.names for other in others):
+        raise UserError('--beside: the models are of different classes.')
+    first.labels(setting.classes)
     if image is None:
-        count = images or (100 if asked.iou else 12)
-        records = records_of(cfgs[0], split, count, seed)
+        images = first.trained.test_images(number or (100 if setting.iou else 12), seed)
     else:
-        records = files_of(image)
-    folder = Path(out or Path('work_dirs', Path(config).stem, asked.method))
+        images = list_images([image])
+    method = setting.method or METHOD_OF[scopes[0]]
+    folder = Path(out or Path('work_dirs', Path(described[0].config).stem, method))
     bar = partial(track, description='looking', console=console, disable=not console.is_terminal)
-    report = run(networks, records, asked, folder, image is None, bar)
-    if asked.iou:
-        _print(report)
-    print(f'{len(records)} pictures, sheet.png and cam.json: {folder}')
+    report = run(networks, images, setting, folder, bar)
+    if setting.iou:
+        print(_table(report, f'{method} of {first.layer.name}'))
+    print(f'pictures, sheet.png and cam.json: {folder}')
     return report
 
 
-def _require(cfg: dict, split: str) -> None:
-    for name in dict.fromkeys((split, 'test')):
-        if not cfg.get(f'{name}_dataloader'):
-            raise UserError(f'the config has no {name}_dataloader: no pipeline, no images.')
+def _use(cfg: dict, split: str) -> None:
+    """Let the images be those of a split."""
+    if not cfg.get(f'{split}_dataloader'):
+        raise UserError(f'the config has no {split}_dataloader: no pipeline, no images.')
+    cfg.test_dataloader = cfg[f'{split}_dataloader']
 
 
-def _print(report: Report) -> None:
-    table = Table(title='IoU of the maps, binarised at their median, with the objects')
-    for column in ('model', 'IoU', '95 % interval', 'images', 'maps', 'not found', 'difference'):
-        table.add_column(column, justify='left' if column == 'model' else 'right')
+def _table(report: Report, what: str) -> str:
+    rows = []
     for name, one in report.iou.items():
-        difference = report.differences.get(name)
-        shown = difference and (
-            f'{difference.mean:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})'
+        rows.append(
+            {
+                'model': name,
+                'IoU': f'{one["mean"]:.3f}',
+                '95 %': f'{one["low"]:.3f}-{one["high"]:.3f}',
+                **{key.replace('_', ' '): str(one[key]) for key in ('images', 'maps', 'not_found')},
+            }
         )
-        counts = [str(one[key]) for key in ('images', 'maps', 'not_found')]
-        between = f'{one["low"]:.3f} to {one["high"]:.3f}'
-        table.add_row(name, f'{one["mean"]:.3f}', between, *counts, shown or '')
-    Console().print(table)
-    print(f'Intervals: bootstrap over images. Pixels drawn at random: about {report.chance:.3f}.')
+        if name in report.differences:
+            difference = report.differences[name]
+            rows[-1]['difference'] = f'{difference.mean:+.3f}'
+            rows[-1]['its 95 %'] = f'{difference.low:+.3f} to {difference.high:+.3f}'
+    notes = [
+        'Intervals by bootstrap over images; the difference is paired, to the first model.',
+        f'Pixels drawn at random: about {report.chance:.3f}. Half of a picture is above the '
+        'median, so that an object smaller than it cannot reach 1.',
+    ]
+    title = f'IoU of {what}, binarised at the median, with the objects'
+    return render_sections([Section(title, rows, notes)], 'text')

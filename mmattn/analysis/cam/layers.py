@@ -82,9 +82,9 @@ def find_layer(model: nn.Module, name: str) -> Layer:
         UnknownName: If the model has no such module; says what is near it.
     """
     path, index = re.fullmatch(r'(.*?)(?:\[(-?\d+)\])?', name).groups()
-    modules = dict(model.named_modules())
-    if not path or path not in modules:
-        top = [key for key in modules if 0 < key.count('.') + 1 <= 2]
+    modules = {key: module for key, module in model.named_modules() if key}
+    if path not in modules:
+        top = [key for key in modules if key.count('.') < 2]
         meant = did_you_mean(path, modules) or f' It has: {", ".join(top)} and those in them.'
         raise UnknownName(f'--layer {name!r}: the model has no layer {path!r}.{meant}')
     return Layer(name, modules[path], None if index is None else int(index))

@@ -35,6 +35,16 @@ def grad_cam_plus_plus(activations: Tensor, gradients: Tensor) -> Tensor:
     return torch.einsum('c,chw->hw', weights, activations).relu()
 
 
+def hires_cam(activations: Tensor, gradients: Tensor) -> Tensor:
+    """HiResCAM (Draelos and Carin, arXiv:2011.08891): each position by its own gradient.
+
+    Where a score depends on few positions, as a detection's does, the mean gradient of the others
+    says nothing about them. With a pooled linear head it is Grad-CAM. Arguments and result as of
+    :func:`grad_cam`.
+    """
+    return (gradients * activations).sum(0).relu()
+
+
 def eigen_cam(activations: Tensor, gradients: Tensor) -> Tensor:
     """Eigen-CAM (Muhammad and Yeasin, IJCNN 2020, arXiv:2008.00299): no class, no gradients.
 
@@ -58,5 +68,6 @@ def eigen_cam(activations: Tensor, gradients: Tensor) -> Tensor:
 METHODS: dict[str, Method] = {
     'grad_cam': grad_cam,
     'grad_cam++': grad_cam_plus_plus,
+    'hires_cam': hires_cam,
     'eigen_cam': eigen_cam,
 }

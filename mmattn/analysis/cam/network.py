@@ -1,31 +1,32 @@
 """A trained model that explains itself: config, checkpoint, test pipeline, layer."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import mmcv
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.dataset import Compose, pseudo_collate
-from mmengine.registry import MODELS, init_default_scope
-from mmengine.runner.checkpoint import load_state_dict
-from mmengine.utils import import_modules_from_strings
+from mmengine.dataset import Compose
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmattn.analysis.cam.layers import DEFAULT, find_layer
+from mmattn.analysis.cam.layers import DEFAULT as LAST_STAGE
+from mmattn.analysis.cam.layers import find_layer
 from mmattn.analysis.cam.methods import Method, eigen_cam
-from mmattn.analysis.cam.targets import TARGETS, Box, Target
-from mmattn.engine.hooks import CheckpointFitHook
+from mmattn.analysis.cam.targets import TARGETS, Attached, Box, Target
+from mmattn.analysis.trained import Trained
+from mmattn.engine.class_check import reader_of
 from mmattn.utils.checkpoints import read_checkpoint, unwrap
 from mmattn.utils.errors import UnknownName, UserError, did_you_mean
-from mmattn.utils.walk import iter_datasets, iter_dicts, type_name
+from mmattn.utils.walk import iter_datasets, iter_dicts
 
+# Where it looks without being told: the last stage of the backbone; of detectors all levels of the
+# neck, since the backbone's last stage decides about large objects only.
+LAYERS = {'mmpretrain': LAST_STAGE, 'mmdet': 'neck', 'mmseg': LAST_STAGE}
+METHOD_OF = {'mmpretrain': 'grad_cam', 'mmdet': 'hires_cam', 'mmseg': 'grad_cam'}
 Choose = Callable[[list[Target]], Sequence[Target]]
 
 
@@ -53,17 +54,18 @@ class View:
 
 
 class Network:
-    """A model of one of the toolboxes with the weights of a checkpoint.
+    """A trained model and the layer of it that is looked at.
 
     Args:
         cfg: Prepared config. Slides over an image are replaced by the image as a whole.
         checkpoint: File; it is read without running code from it.
-        layer: See :func:`mmattn.analysis.cam.layers.find_layer`.
+        layer: See :func:`mmattn.analysis.cam.layers.find_layer`; default that of
+            :data:`LAYERS`.
         device: 'cpu', 'cuda' ...
 
     Attributes:
         names: Of the classes.
-        notes: What was replaced, and how much of the checkpoint fits.
+        notes: What was replaced.
 
     Raises:
         UserError: If the config is of none of the toolboxes, or the checkpoint or the layer is
@@ -71,51 +73,24 @@ class Network:
     """
 
     def __init__(
-        self, cfg: Config, checkpoint: str, layer: str = DEFAULT, device: str = 'cpu'
+        self, cfg: Config, checkpoint: str, layer: str | None = None, device: str = 'cpu'
     ) -> None:
-        scope = cfg.get('default_scope')
-        if scope not in TARGETS:
-            raise UserError(f'default_scope={scope!r}: maps are made for {", ".join(TARGETS)}.')
-        import_modules_from_strings(**cfg.custom_imports)
-        init_default_scope(scope)
-        self.scope, self.device, self.notes = scope, device, []
-        described = copy.deepcopy(cfg.model)
-        if cfg.get('data_preprocessor'):
-            described.setdefault('data_preprocessor', cfg.data_preprocessor)
-        if (described.get('test_cfg') or {}).get('mode') == 'slide':
-            described.test_cfg.mode = 'whole'
+        cfg, self.notes = copy.deepcopy(cfg), []
+        if (cfg.model.get('test_cfg') or {}).get('mode') == 'slide':
+            cfg.model.test_cfg.mode = 'whole'
             self.notes.append("test_cfg.mode='slide' is replaced: each image is seen as a whole.")
-        self.model = MODELS.build(described)
-        meta = self._load(checkpoint)
-        self.model.to(device).eval().requires_grad_(False)
-        self.layer = find_layer(self.model, layer)
-        self.names = _class_names(cfg, meta)
+        self.trained = Trained(cfg, checkpoint, device)
+        self.scope, self.model, self.device = cfg.default_scope, self.trained.model, device
+        self.layer = find_layer(self.model, layer or LAYERS[self.scope])
+        self.names = _class_names(cfg, checkpoint)
 
-        leaf = next(iter_datasets(cfg.test_dataloader.dataset))
-        self._pipeline = [dict(step) for step in leaf.get('pipeline') or []]
-        # Data sets in memory, as CIFAR's, are RGB; what is read from a file is BGR.
-        self.reads_files = any('LoadImage' in type_name(step) for step in self._pipeline)
-
-    def _load(self, checkpoint: str) -> dict[str, Any]:
-        weights = unwrap(read_checkpoint(checkpoint), checkpoint)
-        # It needs no more of a runner.
-        log = SimpleNamespace(log=lambda level, text: self.notes.append(text))
-        hook, runner = CheckpointFitHook(), SimpleNamespace(model=self.model, logger=log)
-        hook.after_load_checkpoint(runner, weights.tensors)
-        # It says what does not fit; mmengine need not.
-        load_state_dict(self.model, weights.tensors, logger='silent')
-        hook.before_test(runner)
-        self.notes += weights.notes
-        return weights.meta
-
-    def pipeline(self, annotations: bool) -> Compose:
-        """The test pipeline; without annotations for images that are of no data set."""
-        steps: list = list(self._pipeline)
-        if not annotations:
-            steps = [step for step in steps if 'Annotations' not in type_name(step)]
-            if not self.reads_files:
-                steps.insert(0, _read_rgb)
-        return Compose(steps)
+    def pack(self, image: Path | Mapping) -> dict:
+        """An image through the test pipeline, with its annotations if it is of a data set."""
+        if isinstance(image, Path):
+            return self.trained.sample(image)
+        leaf = next(iter_datasets(self.trained.cfg.test_dataloader.dataset))
+        with self.trained.scope():
+            return Compose(leaf.pipeline)(copy.deepcopy(dict(image)))
 
     def labels(self, names: Sequence[str]) -> list[int]:
         """Labels of classes; raises :class:`UnknownName` for a class that there is not."""
@@ -137,12 +112,13 @@ class Network:
         Raises:
             UserError: If a score has no gradient.
         """
+        images, samples = self.trained.batch(packed)
+        batch = dict(inputs=images, data_samples=samples)
         # Of the toolboxes' predictions only the loops run without gradients.
-        with torch.enable_grad(), self.layer.watch() as maps:
-            batch = self.model.data_preprocessor(pseudo_collate([copy.copy(packed)]), False)
+        with torch.enable_grad(), Attached(), self.layer.watch() as maps:
             targets = TARGETS[self.scope](self.model, batch)
         place = self._place(packed)
-        padded = tuple(batch['inputs'].shape[-2:])
+        padded = tuple(images.shape[-2:])
         explanations = []
         for target in choose(targets):
             if target.value is None:
@@ -155,12 +131,9 @@ class Network:
 
     def picture(self, packed: dict) -> np.ndarray:
         """The image that the model sees, (H, W, 3), RGB, in the size that predictions refer to."""
-        pixels = packed['inputs']
         (height, width), size = self._place(packed)
-        image = pixels[:, :height, :width].permute(1, 2, 0).numpy()
-        image = np.clip(image, 0, 255).astype(np.uint8)
-        image = image[..., ::-1] if self.reads_files else image
-        return mmcv.imresize(np.ascontiguousarray(image), (size[1], size[0]))
+        seen = self.trained.picture(packed)[:height, :width]
+        return mmcv.imresize(np.ascontiguousarray(seen), (size[1], size[0]))
 
     def picture_size(self, packed: dict) -> tuple[int, int]:
         """Height and width of :meth:`picture`."""
@@ -210,32 +183,14 @@ def _cam(
     return F.interpolate(inner, size, mode='bilinear', align_corners=False)[0, 0].cpu().numpy()
 
 
-def _read_rgb(record: dict) -> dict:
-    image = mmcv.imread(record['img_path'], channel_order='rgb')
-    return {**record, 'img': image, 'img_shape': image.shape[:2], 'ori_shape': image.shape[:2]}
-
-
-def _class_names(cfg: Config, meta: dict[str, Any]) -> list[str]:
+def _class_names(cfg: Config, checkpoint: str) -> list[str]:
     """Names from the checkpoint, else from the config's data set, else numbers."""
-    found = (meta.get('dataset_meta') or {}).get('classes')
-    if not found:
-        leaf = next(iter_datasets(cfg.test_dataloader.dataset))
-        found = (leaf.get('metainfo') or {}).get('classes')
+    meta = unwrap(read_checkpoint(checkpoint), checkpoint).meta
+    leaf = next(iter_datasets((cfg.get('test_dataloader') or {}).get('dataset')), {})
+    reader = reader_of(leaf, cfg.default_scope) if leaf else None
+    known = (meta.get('dataset_meta'), leaf.get('metainfo'), getattr(reader, 'METAINFO', None))
+    found = next(filter(None, (dict(one or {}).get('classes') for one in known)), None)
     counts = [node['num_classes'] for node in iter_dicts(cfg.model) if 'num_classes' in node]
-    numbers = map(str, range(max(filter(lambda n: isinstance(n, int), counts), default=0)))
+    numbers = range(max((count for count in counts if isinstance(count, int)), default=0))
     # ImageNet's names are lists of synonyms.
     return [str(name).split(',')[0] for name in found or numbers]
-
-
-def labels_of(cfgs: Sequence[Config], configs: Sequence[str], files: Sequence[str]) -> list[str]:
-    """Short names of models that stand side by side: by attention, config, or checkpoint."""
-    attentions = []
-    for cfg in cfgs:
-        given = (cfg.model.get('backbone') or {}).get('attention')
-        given = given if isinstance(given, (list, tuple)) else [given or {}]
-        attentions.append(' + '.join(type_name(one) or 'none' for one in given))
-    stems = [Path(name).stem for name in configs]
-    for names in (stems if len(cfgs) == 1 else attentions, stems):
-        if len(set(names)) == len(names):
-            return names
-    return [f'{Path(file).parent.name}/{Path(file).stem}' for file in files]

@@ -56,7 +56,10 @@ def tiles_of(
 def title_of(one: Explanation, names: Sequence[str]) -> str:
     """Class and score."""
     name = names[one.label] if one.label < len(names) else f'class {one.label}'
-    return f'{name}: not found' if one.score is None else f'{name} {one.score:.2f}'
+    if one.score is None:
+        return f'{name}: not found'
+    # Nothing in the map speaks for it; the picture is then left as it is.
+    return f'{name} {one.score:.2f}' + ('' if one.cam.any() else ', map: 0')
 
 
 def draw(path: Path, rows: Sequence[Sequence[Tile]]) -> None:

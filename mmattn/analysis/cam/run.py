@@ -1,8 +1,7 @@
 """Maps of several models over the same images: pictures, figures, IoU."""
 
-import copy
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 from mmattn.analysis.cam import pictures
 from mmattn.analysis.cam.iou import Interval, bootstrap, chance, iou, mask_file, masks_of
 from mmattn.analysis.cam.methods import METHODS
-from mmattn.analysis.cam.network import Network, View
+from mmattn.analysis.cam.network import METHOD_OF, Network, View
 from mmattn.analysis.cam.targets import Target, at_same_place, by_class
 from mmattn.utils.errors import UserError
 from mmattn.utils.files import write_whole
@@ -25,7 +24,8 @@ class Setting:
     """What is explained.
 
     Args:
-        method: Of :data:`mmattn.analysis.cam.methods.METHODS`.
+        method: Of :data:`mmattn.analysis.cam.methods.METHODS`; default that of the toolbox,
+            :data:`mmattn.analysis.cam.network.METHOD_OF`.
         classes: Names; without any what the first model finds.
         most: Maps of an image; default 1 for classifiers, 4 for others.
         score: Detections below it are passed over.
@@ -34,7 +34,7 @@ class Setting:
         masks: Folder of masks, PNG, not 0 on the object: ground truth for any image.
     """
 
-    method: str = 'grad_cam'
+    method: str | None = None
     classes: tuple[str, ...] = ()
     most: int | None = None
     score: float = 0.3
@@ -54,21 +54,20 @@ class Report:
 
 
 def look(
-    networks: dict[str, Network], record: dict[str, Any], setting: Setting, known: bool
+    networks: dict[str, Network], image: Path | Mapping, setting: Setting
 ) -> tuple[dict[str, View], list[list[np.ndarray | None]]]:
     """Views of one image by every network, and for each the ground truth of its maps.
 
     Args:
         networks: Name -> network; the first one's finds are explained by all.
-        record: Of :mod:`mmattn.analysis.cam.images`.
-        known: Whether the record has annotations.
+        image: A file, or what a data set has of one: with ground truth.
     """
     views: dict[str, View] = {}
     outlines: list[list[np.ndarray | None]] = []
     wanted: list[Target] | None = None
     for name, network in networks.items():
-        packed = network.pipeline(known)(copy.deepcopy(record))
-        truth = _truth(network, packed, record, setting, known)
+        packed = network.pack(image)
+        truth = _truth(network, packed, image, setting)
 
         def choose(
             found: list[Target], network: Network = network, truth: dict = truth
@@ -78,23 +77,28 @@ def look(
                 wanted = _wanted(network, found, truth, setting)
             return [_find(one, found, network, setting) for one in wanted]
 
-        views[name] = network.explain(packed, METHODS[setting.method], choose)
+        views[name] = network.explain(
+            packed, METHODS[setting.method or METHOD_OF[network.scope]], choose
+        )
         shown = views[name].explanations
         outlines.append([truth.get(one.label, truth.get(None)) for one in shown])
     return views, outlines
 
 
 def _truth(
-    network: Network, packed: dict, record: dict, setting: Setting, known: bool
+    network: Network, packed: dict, image: Path | Mapping, setting: Setting
 ) -> dict[int | None, np.ndarray]:
     """Masks by class; None stands for any."""
     if setting.masks is None:
-        shape = network.picture_size(packed)
-        found = masks_of(packed['data_samples'], shape) if known else {}
+        found = masks_of(packed['data_samples'], network.picture_size(packed))
         return {label: mask for label, mask in found.items() if label < len(network.names)}
-    file = mask_file(setting.masks, record.get('img_path'))
-    mask = network.picture(network.pipeline(False)(dict(img_path=str(file), img_id=0)))
+    # Through the same pipeline, as a crop of the image is one of the mask.
+    mask = network.picture(network.pack(mask_file(setting.masks, _path_of(image))))
     return {None: mask.max(2) > mask.max() / 2}
+
+
+def _path_of(image: Path | Mapping) -> str | None:
+    return str(image) if isinstance(image, Path) else image.get('img_path')
 
 
 def _wanted(network: Network, found: list[Target], truth: dict, setting: Setting) -> list[Target]:
@@ -128,19 +132,18 @@ def _find(one: Target, found: list[Target], network: Network, setting: Setting) 
 
 def run(
     networks: dict[str, Network],
-    records: Sequence[dict[str, Any]],
+    images: Sequence[Path | Mapping],
     setting: Setting,
     out: Path,
-    known: bool,
     bar: Callable[[Iterable], Iterable] = iter,
 ) -> Report:
     """Look at images, write a PNG of each, a contact sheet of the first, and ``cam.json``.
 
     Args:
         networks: Name -> network; the first is what the others are compared with.
+        images: Files, or what a data set has of them.
         out: Folder.
-        known: Whether the records have annotations.
-        bar: Shows the progress over the records.
+        bar: Shows the progress over the images.
 
     Raises:
         UserError: If IoU is wanted of images without ground truth.
@@ -149,19 +152,21 @@ def run(
     names = next(iter(networks.values())).names
     scores: dict[str, list[float]] = {name: [] for name in networks}
     lucky: list[float] = []
-    for number, record in enumerate(bar(records)):
-        views, outlines = look(networks, record, setting, known)
-        file = f'{number:05d}_{Path(record.get("img_path") or "image").stem}.png'
+    for number, image in enumerate(bar(images)):
+        views, outlines = look(networks, image, setting)
+        file = f'{number:05d}_{Path(_path_of(image) or "image").stem}.png'
         sides = networks if len(networks) > 1 else ['']
         rows = [
             # No wider than a page: an IoU run has a map of each class of the image.
             pictures.tiles_of(view, names, masks, side)[: 1 + (setting.most or MOST)]
             for view, masks, side in zip(views.values(), outlines, sides, strict=True)
         ]
-        pictures.draw(out / file, rows)
+        # Of an IoU run the figures matter.
+        if number < pictures.SHEET or not setting.iou:
+            pictures.draw(out / file, rows)
         if number < pictures.SHEET:
             sheet.append([row[min(1, len(row) - 1)] for row in rows])
-        entry = dict(image=record.get('img_path'), file=file, maps=[])
+        entry = dict(image=_path_of(image), file=file, maps=[])
         for (name, view), masks in zip(views.items(), outlines, strict=True):
             found = [dict(network=name, **_figures(one, names)) for one in view.explanations]
             if setting.iou and found:

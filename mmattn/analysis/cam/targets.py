@@ -2,13 +2,31 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from mmattn.utils.errors import UserError
 
 Box = tuple[float, float, float, float]  # x1, y1, x2, y2 in pixels of the original image
+
+
+class Attached(TorchFunctionMode):
+    """While it holds, ``detach`` leaves a tensor in its graph.
+
+    Of mmdet's heads many detach the scores before the post-processing.
+    """
+
+    def __torch_function__(
+        self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        if func is Tensor.detach:
+            return args[0]
+        if func is Tensor.numpy:  # what was detached for it
+            args = (args[0].detach(), *args[1:])
+        return func(*args, **(kwargs or {}))
 
 
 @dataclass(frozen=True)
@@ -45,11 +63,8 @@ def detected(model: nn.Module, batch: dict) -> list[Target]:
     (sample,) = model(**batch, mode='predict')
     found = sample.pred_instances
     order = found.scores.argsort(descending=True).tolist()
-    labels, boxes = found.labels.tolist(), found.bboxes.tolist()
-    return [
-        Target(labels[i], float(found.scores[i]), found.scores[i], (tuple(boxes[i]),))
-        for i in order
-    ]
+    scores, labels, boxes = (found[key].tolist() for key in ('scores', 'labels', 'bboxes'))
+    return [Target(labels[i], scores[i], found.scores[i], (tuple(boxes[i]),)) for i in order]
 
 
 def segmented(model: nn.Module, batch: dict) -> list[Target]:
