@@ -23,7 +23,7 @@ def plot_comparison(path: Path, groups: Sequence[Group], comparisons: Sequence[C
     """
     data = list(dict.fromkeys(group.data for group in groups))
     members = {name: [group for group in groups if group.data == name] for name in data}
-    heights = [len(part) * ROW + 0.7 for part in members.values()]
+    heights = [len(part) * ROW + 0.8 for part in members.values()]
     options = dict(
         figsize=(PAGE, sum(heights)), height_ratios=heights, sharey='row', width_ratios=(3, 2)
     )

@@ -25,7 +25,7 @@ NOTE_COST = (
 )
 NOTE_IMAGES = (
     'over images: whether these trained networks differ on other images; over seeds: whether other '
-    'trainings would.'
+    'trainings would. The scores are those of per_image.json; higher is better.'
 )
 
 

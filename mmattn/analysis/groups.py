@@ -87,12 +87,13 @@ def collect(runs: Iterable[Run], metric: str | None = None) -> tuple[list[Group]
     Raises:
         UserError: If no run is left; says why.
     """
-    groups, notes, by_data, runs = [], [], {}, list(runs)
+    runs, groups, notes, by_data = list(runs), [], [], {}
+    reasons: dict[str, list[str]] = {}  # why -> runs
     for run in runs:
         if run.finished:
             by_data.setdefault(run.data, []).append(run)
         else:
-            notes.append(f'left out: {run.name}, which is not finished.')
+            reasons.setdefault('not finished', []).append(run.name)
     for data, members in sorted(by_data.items()):
         chosen = Metric(metric or _usual_metric(members))
         usable = []
@@ -101,10 +102,11 @@ def collect(runs: Iterable[Run], metric: str | None = None) -> tuple[list[Group]
                 chosen.of(run)
                 usable.append(run)
             except UnknownName as error:
-                notes.append(f'left out: {run.name}: {error}')
+                reasons.setdefault(str(error).rstrip('.'), []).append(run.name)
         found, more = _grouped(data, chosen, usable)
         groups += found
         notes += more
+    notes = [f'left out, {why}: {", ".join(names)}.' for why, names in reasons.items()] + notes
     if not groups:
         raise UserError('\n'.join(['there is no run to compare.', *notes]))
     left_out = len(runs) - sum(len(group.runs) for group in groups)

@@ -93,8 +93,8 @@ def test_runs_left_out_are_counted_and_named(study, capsys):
     (again / '20260102_000000').mkdir()
     groups, notes = groups_of(study, 'top1')
     assert notes[0] == '3 of 8 runs are left out.'
-    assert 'left out: se/seed2, which is not finished.' in notes
-    assert "left out: other: no metric 'top1'; there is loss." in notes
+    assert 'left out, not finished: se/seed2.' in notes
+    assert "left out, no metric 'top1'; there is loss: other." in notes
     assert any('se/seed0' in note and 'again has the same seed (0) in SE' in note for note in notes)
     assert groups[1].scores == [80.0, 74.0]
 
@@ -341,7 +341,7 @@ def test_wrong_options_are_refused(words, said, tool, study, monkeypatch, capsys
 
 def test_nothing_is_compared_without_runs():
     unfinished = Run(folder=None, name='a')
-    with pytest.raises(UserError, match='no run to compare.\nleft out: a, which is not finished'):
+    with pytest.raises(UserError, match='no run to compare.\nleft out, not finished: a.'):
         collect([unfinished])
 
 
