@@ -80,13 +80,13 @@ def _grid(axes) -> None:
 
 
 def plot_ranks(path: Path, ranks: Ranks) -> None:
-    """The critical difference diagram: groups that a bar joins do not differ."""
+    """The critical difference diagram: what a bar joins is not significantly different."""
     autorank = extra('autorank')
     names = len(ranks.means)
     with figure(path, figsize=(PAGE, 1.3 + 0.12 * names)) as (_, axes):
         autorank.plot_stats(ranks.result, allow_insignificant=True, ax=axes[0][0])
         axes[0][0].set_title(
             f'Mean rank over {ranks.blocks} {ranks.what} (Friedman p = {ranks.p:.2g}); '
-            'a bar joins groups that do not differ.',
+            'a bar joins what is not significantly different.',
             fontsize=8,
         )

@@ -104,8 +104,8 @@ def section(ranks: Ranks) -> Section:
     rows = [{'group': name, 'mean rank': f'{rank:.2f}'} for name, rank in ranks.means.items()]
     notes = [
         f'over {ranks.blocks} {ranks.what}; 1 is best. Friedman: p = {ranks.p:.2g}; groups whose '
-        f'mean ranks are less than {ranks.critical:.2f} apart do not differ (Nemenyi, '
-        f'{LEVEL:.0%}).'
+        f'mean ranks are less than {ranks.critical:.2f} apart are not '
+        f'significantly different (Nemenyi, {LEVEL:.0%}).'
     ]
     if ranks.what != 'data sets':
         notes.append('blocks are seeds: the ranks speak of these data sets, not of others.')
