@@ -52,11 +52,12 @@ class Cut:
 
     def __init__(self, shape: torch.Size, last: bool) -> None:
         n, c, h, w = shape
-        bc = tiles.block(c, 16 if last else 1)
-        # Times at most 32 taps.
-        bs = tiles.block(n * h * w, tiles.ELEMENTS // 32 // bc)
+        # 16 elements a thread with 32 taps.
+        bc, bs = (tiles.block(c, 16), 4) if last else (1, 64)
         c_blocks, blocks = -(-c // bc), -(-(n * h * w) // bs)
         steps = -(-blocks // max(1, min(tiles.PROGRAMS // c_blocks, blocks)))
+        # Or the sums would be as large as the map.
+        steps = min(max(steps, tiles.ROWS), blocks)
         align = tiles.align(c) if last else 1
         self.parts = -(-blocks // steps)
         self.grid = (c_blocks * self.parts,)
