@@ -9,8 +9,8 @@ DIR holds bccd/, camvid/ and cifar10_jpeg/ ('python -m mmattn data' says where t
 The runs go round by round: every network with seed 0, then with seed 1 and so on, so that
 whatever is there can be compared. Finished runs are skipped, an interrupted one continues from
 its last checkpoint, and no run is begun that would probably not end within --hours. What is kept
-of a run lies in results/: its summary, its scalars and its log, compressed. compare_runs.py
-compares them.
+of a run lies in results/: its summary, its config, its scalars, the score of every image and its
+log, compressed. tools/analysis_tools/compare_runs.py results/ compares them.
 """
 
 import argparse
@@ -26,6 +26,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmattn.analysis.per_image import score_run
+from mmattn.analysis.runs import PER_IMAGE_FILE, read_runs
 from mmattn.engine.summary import SUMMARY_FILE, describe_seconds
 from mmattn.utils.errors import Interrupted, UserError, run
 from mmattn.utils.files import write_whole
@@ -107,6 +109,7 @@ def minutes_of(task: str) -> float:
 
 def keep(done: Run, work_dir: Path) -> None:
     """What results/ holds of a run: no weights, and no paths of this machine."""
+    score_run(read_runs([work_dir])[0][0])
     logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
     lines = [line for path in logs for line in path.read_text().splitlines()]
     summary = json.loads((work_dir / SUMMARY_FILE).read_text())
@@ -116,6 +119,8 @@ def keep(done: Run, work_dir: Path) -> None:
     shutil.rmtree(done.kept, ignore_errors=True)
     text = '\n'.join(path.read_text() for path in sorted(work_dir.glob('*/*.log')))
     text = text.replace(str(Path.cwd()), '.')
+    for name in (f'{done.task}.py', PER_IMAGE_FILE):
+        write_whole(done.kept / name, (work_dir / name).read_text().replace(str(Path.cwd()), '.'))
     write_whole(done.kept / 'log.gz', gzip.compress(text.encode(), mtime=0))
     write_whole(done.kept / 'vis_data' / 'scalars.json', '\n'.join(lines) + '\n')
     # Last: it says that the run is finished.

@@ -38,7 +38,10 @@ def figures(runs: Sequence[Any]) -> dict[str, dict]:
         data = [line for i, run in enumerate(runs) if (line := _line(run, name, i))]
         if any(len(line['x']) > 1 for line in data):
             title = {'text': name, 'font': {'size': 15}}
-            axes = {'xaxis': {'title': {'text': 'iteration'}}, 'yaxis': {'title': {'text': name}}}
+            axes = {
+                'xaxis': {'title': {'text': 'iteration'}},
+                'yaxis': {'title': {'text': name}, 'exponentformat': 'e'},
+            }
             found[name] = {'data': data, 'layout': {**LAYOUT, **axes, 'title': title}}
     return found
 
