@@ -102,7 +102,9 @@ def draw_slot(path: Path, picture: np.ndarray, passed: Passed) -> None:
         mean = dict(color=COLOURS[1], linestyle='--', label=f'all: {passed.total:.4g}')
         curve.axhline(passed.total, **mean)
         curve.legend(loc='upper right')
-        curve.set(xlabel='channels, sorted', ylabel=SHARE)
+        silent = len(passed.channels) - len(channels)
+        more = f'; {silent} more get nothing' if silent else ''
+        curve.set(xlabel=f'channels, sorted{more}', ylabel=SHARE)
         regions = f' of {passed.maps} regions' if on_regions else ''
         title = f'{passed.kind}: {passed.slot}\n{len(passed.channels)} channels, {high} x {wide}'
         drawn.suptitle(title + regions, fontsize=8)

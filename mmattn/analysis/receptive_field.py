@@ -4,7 +4,8 @@ The contribution of a pixel is the positive part of the gradient, with respect t
 over the channels at the map's central position; summed over the three colours, and the mean over
 images (Luo et al., Understanding the Effective Receptive Field in Deep Convolutional Neural
 Networks, NeurIPS 2016, arXiv:1701.04128; clipped at 0 as in Ding et al., Scaling Up Your Kernels
-to 31x31, CVPR 2022, arXiv:2203.06717).
+to 31x31, CVPR 2022, arXiv:2203.06717). The sum is of the positive activations, as RepLKNet's code
+has it: behind a ReLU that is the same, behind a LayerNorm the sum of all is a constant.
 """
 
 import re
@@ -110,7 +111,7 @@ def receptive_field(feature_map: Callable[[Tensor], Tensor], images: Iterable[Te
         image = image.detach().clone().requires_grad_()
         output = feature_map(image)
         size = tuple(output.shape[2:])
-        middle = output[:, :, size[0] // 2, size[1] // 2].sum()
+        middle = output[:, :, size[0] // 2, size[1] // 2].relu().sum()
         (gradient,) = torch.autograd.grad(middle, image)
         scores = gradient.clamp_min(0).sum((0, 1)).double().cpu().numpy()
         number += 1

@@ -28,7 +28,7 @@ def ones(number, **options):
 
 
 def images(height, width, number=2):
-    return (torch.randn(1, 3, height, width) for _ in range(number))
+    return (torch.ones(1, 3, height, width) for _ in range(number))
 
 
 def test_a_stack_of_convolutions_has_the_coefficients_of_a_polynomial():
@@ -83,6 +83,16 @@ def test_images_are_averaged():
     net = nn.Sequential(nn.Hardtanh(-2.0, 2.0), *ones(1))
     row = erf.receptive_field(net, [first, second]).scores[2] / 9
     assert row.tolist() == [0, 0.5, 1, 0.5, 0]
+
+
+def test_positive_activations_count():
+    # What leaves a layer norm adds up to 0, whatever comes in.
+    def run(image):
+        features = torch.cat((image[:, :1], image[:, 1:2].square(), image[:, 2:].exp()), 1)
+        return nn.functional.layer_norm(features.movedim(1, 3), (3,)).movedim(3, 1)
+
+    scores = erf.receptive_field(run, [torch.rand(1, 3, 5, 5)]).scores
+    assert scores[2, 2] > 0.01 and (scores > 0).sum() == 1
 
 
 @pytest.mark.parametrize(('scale', 'words'), [(0.0, '0 everywhere'), (math.nan, 'not finite')])
