@@ -83,40 +83,46 @@ class SegmentationErrors(Errors):
         ]
 
     def _draw(self, folder: Path, sides: dict[str, Errors]) -> list[Path]:
-        colours = self._colours()
-        tiles, counts = [], np.zeros(len(self.classes), dtype=int)
-        for wrong, (image, truth, found) in self._worst.sorted():
-            valid = truth >= 0
-            counts += np.bincount(truth[valid], minlength=len(counts))
-            counts += np.bincount(found[valid], minlength=len(counts))
-            title = f'{file_name(image)}: {wrong:.0%} wrong'
+        worst = self._worst.sorted()
+        if not worst:
+            return []
+        labels = np.concatenate([each.ravel() for _, (_, *maps) in worst for each in maps])
+        counts = np.bincount(labels[labels >= 0], minlength=len(self.classes))
+        order = [label for label in np.argsort(-counts, kind='stable') if counts[label]]
+        colours = self._colours(order)
+        tiles = []
+        for wrong, (image, truth, found) in worst:
+            shown = pixels(image)
             tiles += [
-                (title, partial(_show, pixels(image))),
+                (f'{file_name(image)}: {wrong:.0%} wrong', partial(_show, shown)),
                 ('annotated', partial(_show, colours[truth])),
                 ('predicted', partial(_show, colours[found])),
-                ('wrong pixels', partial(_show, _differences(pixels(image), truth, found))),
+                ('wrong pixels', partial(_show, _differences(shown, truth, found))),
             ]
-        paths = []
-        if tiles:
-            shown = [label for label in np.argsort(-counts)[:LEGEND] if counts[label]]
-            legend = {short(self.classes[label]): _patch(colours[label]) for label in shown}
-            legend |= {'not annotated': _patch(colours[-1]), 'wrong': _patch(_WRONG)}
-            height, width = self._worst.sorted()[0][1][1].shape
-            path = folder / 'wrong_pixels.png'
-            paths.append(draw_sheet(path, tiles, 4, legend, min(height / width, 1.0)))
-        return paths
+        legend = {short(self.classes[label]): _patch(colours[label]) for label in order[:LEGEND]}
+        legend |= {'not annotated': _patch(colours[-1]), 'wrong': _patch(_WRONG)}
+        height, width = worst[0][1][1].shape
+        path = folder / 'wrong_pixels.png'
+        return [draw_sheet(path, tiles, 4, legend, min(height / width, 1.0))]
 
-    def _colours(self) -> np.ndarray:
-        """RGB of each class and, at the end, of what is not annotated."""
+    def _colours(self, occurring: Sequence[int]) -> np.ndarray:
+        """RGB of each class and, at the end, of what is not annotated.
+
+        Those that all can tell apart, if there are enough for the classes that occur; or else
+        those of the data set.
+        """
+        number = len(self.classes)
+        colours = np.full((number + 1, 3), 255, dtype=np.uint8)
         palette = self.dataset.metainfo.get('palette')
-        if len(self.classes) <= len(COLOURS):
-            palette = [_rgb(colour) for colour in COLOURS]
-        elif not palette:
+        if len(occurring) <= len(COLOURS):
+            colours[occurring] = [_rgb(colour) for colour in COLOURS[: len(occurring)]]
+        elif palette:
+            colours[:-1] = palette[:number]
+        else:
             import matplotlib
 
-            steps = np.linspace(0, 1, len(self.classes))
-            palette = 255 * matplotlib.colormaps['turbo'](steps)[:, :3]
-        return np.array([*palette[: len(self.classes)], (128, 128, 128)], dtype=np.uint8)
+            colours[:-1] = 255 * matplotlib.colormaps['turbo'](np.linspace(0, 1, number))[:, :3]
+        return colours
 
 
 def _rgb(colour: str) -> tuple[int, ...]:
@@ -141,4 +147,4 @@ def _show(image: np.ndarray, ax: Any) -> None:
 def _patch(colour: np.ndarray) -> Any:
     from matplotlib.patches import Patch
 
-    return Patch(color=colour / 255)
+    return Patch(facecolor=colour / 255, edgecolor='black', linewidth=0.5)
