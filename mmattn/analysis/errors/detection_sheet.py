@@ -30,16 +30,16 @@ def draw_objects(pairs: Pairs, classes: Sequence[str], ax: Any) -> None:
         if index in named:
             name = f'{short(classes[image.found_labels[index]])} {image.scores[index]:.2f}'
         line = 'detection, right' if right else 'detection, wrong'
-        _outline(ax, box, line, name, box[3], 'top')
+        _outline(ax, box, line, name, box[3])
     # On top of the detections.
     for box, label, missed in zip(pairs.boxes, pairs.labels, pairs.missed, strict=True):
         name = short(classes[label]) if missed else ''
         line = 'object, missed' if missed else 'object, found'
-        _outline(ax, box, line, name, box[1], 'bottom')
+        _outline(ax, box, line, name, box[1])
     ax.set(xlim=(-0.5, shown.shape[1] - 0.5), ylim=(shown.shape[0] - 0.5, -0.5))
 
 
-def _outline(ax: Any, box: np.ndarray, line: str, text: str, y: float, va: str) -> None:
+def _outline(ax: Any, box: np.ndarray, line: str, text: str, y: float) -> None:
     from matplotlib.patches import Rectangle
     from matplotlib.patheffects import Normal, Stroke
 
@@ -62,7 +62,7 @@ def _outline(ax: Any, box: np.ndarray, line: str, text: str, y: float, va: str) 
             y,
             text,
             fontsize=4.5,
-            va=va,
+            va='top',
             color='black',
             clip_on=True,
             bbox=dict(facecolor=colour, pad=0.4, linewidth=0),

@@ -19,10 +19,12 @@ LETTERS = 20  # of a class name on an axis
 def draw_confusion(path: Path, matrix: np.ndarray, labels: Sequence[str], title: str) -> Path:
     """A confusion matrix, counts by annotated class (row), as percentages of the rows.
 
-    Classes that are neither annotated nor predicted are left out.
+    Classes that are neither annotated nor predicted are left out, unless the others are so many
+    that a class goes by its index.
     """
     occur = np.flatnonzero(matrix.sum(0) + matrix.sum(1))
-    matrix, labels = matrix[np.ix_(occur, occur)], [labels[index] for index in occur]
+    if len(occur) <= NAMED:
+        matrix, labels = matrix[np.ix_(occur, occur)], [labels[index] for index in occur]
     size = len(matrix)
     totals = matrix.sum(1, keepdims=True)
     percent = np.divide(100.0 * matrix, totals, out=np.zeros(matrix.shape), where=totals > 0)
