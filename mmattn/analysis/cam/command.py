@@ -105,16 +105,16 @@ def _table(report: Report, what: str) -> str:
             {
                 'model': name,
                 'IoU': f'{one["mean"]:.3f}',
-                '95 %': f'{one["low"]:.3f}-{one["high"]:.3f}',
+                'interval': f'{one["low"]:.3f}-{one["high"]:.3f}',
                 **{key.replace('_', ' '): str(one[key]) for key in ('images', 'maps', 'not_found')},
             }
         )
         if name in report.differences:
             difference = report.differences[name]
             rows[-1]['difference'] = f'{difference.mean:+.3f}'
-            rows[-1]['its 95 %'] = f'{difference.low:+.3f} to {difference.high:+.3f}'
+            rows[-1]['its interval'] = f'{difference.low:+.3f} to {difference.high:+.3f}'
     notes = [
-        'Intervals by bootstrap over images; the difference is paired, to the first model.',
+        '95 % intervals by bootstrap over images; the difference is paired, to the first model.',
         f'Pixels drawn at random: about {report.chance:.3f}. Half of a picture is above the '
         'median, so that an object smaller than it cannot reach 1.',
     ]

@@ -12,7 +12,9 @@ from mmattn.analysis.plots import COLOURS, PAGE, figure
 MAP = 'cividis'
 # How much of the picture's own light is left under a map.
 PHOTO = 0.45
-SHEET, COLUMNS = 12, 4
+SHEET, COLUMNS = 12, 6  # images on the sheet at most, pictures in a row of it
+# The surest; more would hide what is below.
+BOXES = 8
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def draw(path: Path, rows: Sequence[Sequence[Tile]]) -> None:
     columns = max(map(len, rows))
     side = PAGE / max(columns, 3)
     tallest = [max(t.picture.shape[0] / t.picture.shape[1] for t in row) for row in rows]
-    size = side * columns + 0.5, sum(side * ratio + 0.25 for ratio in tallest)
+    size = side * columns + 0.5, sum(side * ratio + 0.3 for ratio in tallest)
     ratios = dict(height_ratios=tallest)
     with figure(path, len(rows), columns, figsize=size, gridspec_kw=ratios) as (drawn, axes):
         for axis in axes.flat:
@@ -84,13 +86,17 @@ def _draw(axis, tile: Tile, letters: int) -> None:
 
     shown = tile.picture if tile.cam is None else overlay(tile.picture, tile.cam)
     axis.imshow(shown, interpolation='nearest')
-    title = tile.title if len(tile.title) <= letters else tile.title[: letters - 3] + '...'
-    axis.set_title(title, fontsize=8, pad=3)
+    axis.autoscale(False)  # a box may leave the picture
+    lines = [
+        line if len(line) <= letters else line[: letters - 3] + '...'
+        for line in tile.title.splitlines()
+    ]
+    axis.set_title('\n'.join(lines), fontsize=8, pad=3)
     if tile.side:
         axis.text(
             -0.04, 0.5, tile.side, rotation=90, ha='right', va='center', transform=axis.transAxes
         )
-    for x1, y1, x2, y2 in tile.boxes:
+    for x1, y1, x2, y2 in tile.boxes[:BOXES]:
         axis.add_patch(
             Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=COLOURS[3], linewidth=0.9)
         )

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -208,15 +208,15 @@ def _measure(report: Report, scores: dict[str, list[float]], lucky: list[float])
     report.chance = float(np.mean(lucky))
 
 
-def _sheet(rows: list[list[pictures.Tile]], names: list[str]) -> list[list[pictures.Tile]]:
-    """The first maps of the first images: one model's in a grid, several models' in columns."""
-    if len(names) == 1:
-        tiles = [tile for row in rows for tile in row]
-        return [tiles[i : i + pictures.COLUMNS] for i in range(0, len(tiles), pictures.COLUMNS)]
-    return [
-        [
-            pictures.Tile(t.picture, t.cam, f'{name}: {t.title}', '', t.boxes, t.outline)
-            for t, name in zip(row, names, strict=True)
+def _sheet(images: list[list[pictures.Tile]], names: list[str]) -> list[list[pictures.Tile]]:
+    """Rows of the first maps of the first images; several models' are side by side."""
+    if len(names) > 1:
+        images = [
+            [
+                replace(t, title=f'{name}\n{t.title}', side='')
+                for t, name in zip(tiles, names, strict=True)
+            ]
+            for tiles in images
         ]
-        for row in rows
-    ]
+    step = max(1, pictures.COLUMNS // len(names))
+    return [sum(images[i : i + step], []) for i in range(0, len(images), step)]
