@@ -38,7 +38,7 @@ def parse_args() -> argparse.Namespace:
         nargs='+',
         action='append',
         default=[],
-        metavar='CONFIG [CHECKPOINT] [KEY=VALUE]',
+        metavar=('CONFIG', 'CHECKPOINT|KEY=VALUE'),
         help='another model with its own options; may be given several times',
     )
     parser.add_argument(
