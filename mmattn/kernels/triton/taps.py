@@ -17,11 +17,13 @@ def near(x, n, c, h, w, mask, C, H, W, LAST: tl.constexpr):
     return tl.load(x + tiles.offsets(n, c, h, w, C, H, W, LAST, False), there, 0.0).to(tl.float32)
 
 
-@triton.jit(do_not_specialize=('N', 'C', 'H', 'W', 'c_blocks', 'steps', 'width', 'first', 'bias'))
+SIZES = ('N', 'C', 'H', 'W', 'c_blocks', 'steps', 'width', 'first', 'bias', 'size', 'KH', 'KW')
+
+
+@triton.jit(do_not_specialize=SIZES)
 def _correlate(
-    grad, x, sums, N, C, H, W, c_blocks, steps, width, first, bias,
-    KH: tl.constexpr, KW: tl.constexpr, BT: tl.constexpr, SIZE: tl.constexpr,
-    LAST: tl.constexpr, ALIGN: tl.constexpr, IS_WIDE: tl.constexpr,
+    grad, x, sums, N, C, H, W, c_blocks, steps, width, first, bias, size, KH, KW,
+    BT: tl.constexpr, LAST: tl.constexpr, ALIGN: tl.constexpr, IS_WIDE: tl.constexpr,
     BC: tl.constexpr, BS: tl.constexpr,
 ):  # fmt: skip
     """A program has some channels at a part of the places of all samples."""
@@ -43,7 +45,7 @@ def _correlate(
         # Behind the taps the bias, which meets 1 everywhere.
         total += given * tl.where(tap == KH * KW, 1.0, value)
         place += BS
-    at = (part * C + c) * SIZE + tl.where(tap < KH * KW, first + tap, bias)
+    at = (part * C + c) * size + tl.where(tap < KH * KW, first + tap, bias)
     tl.store(sums + at, tl.sum(total, 2, keep_dims=True), (c < C) & (tap <= KH * KW))
 
 
@@ -90,8 +92,8 @@ class Cut:
         """
         count = kernel[0] * kernel[1]
         _correlate[self.grid](
-            grad, x, sums, *self.arguments, width, first, bias, KH=kernel[0], KW=kernel[1],
-            BT=tiles.block(count + 1, 32), SIZE=sums.shape[2], **self.constants,
+            grad, x, sums, *self.arguments, width, first, bias, sums.shape[2], *kernel,
+            BT=tiles.block(count + 1, 32), **self.constants,
         )  # fmt: skip
 
 
