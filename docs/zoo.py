@@ -133,6 +133,7 @@ def render_pages(root: Path = ROOT) -> dict[Path, str]:
         raise UserError(f'not measured: {", ".join(missing)}; run {COMMAND} --measure')
     files = sorted((root / 'benchmarks' / 'results').glob('*.json'))
     runs = {path.stem: json.loads(path.read_text(encoding='utf-8')) for path in files}
+    runs = {name: run for name, run in runs.items() if 'metrics' in run}  # others are timings
     pages = {'configs/README.md': _readme(root, stems, sizes, runs)}
     members = {name: [] for name in load_families()}
     for stem in stems:

@@ -51,7 +51,7 @@ def test_wheel_carries_configs_and_tools(wheel, project_root):
         f'{folder}/{name}' for name in ('pyproject.toml', 'setup.py', 'mmattn_kernels/__init__.py')
     }
     suffixes = {Path(name).suffix for name in inside if '/.mim/' not in name}
-    assert suffixes <= {'.py', '.yml', '', '.txt', '.typed'}, suffixes
+    assert suffixes <= {'.py', '.yml', '', '.txt', '.typed', '.html'}, suffixes
 
 
 def test_wheel_pulls_no_part_of_a_stack(wheel):
@@ -192,7 +192,7 @@ def test_the_commands_are_listed_with_a_line_each(capsys, monkeypatch):
     assert main([]) == 2
     lines = [line.split() for line in capsys.readouterr().err.splitlines()]
     names = [line[0] for line in lines[lines.index(['COMMAND']) + 1 :] if line]
-    assert names[:5] == ['doctor', 'attention', 'data', 'experiments', 'build-kernels']
+    assert names[:6] == [*('doctor', 'attention', 'data', 'experiments', 'report', 'build-kernels')]
     assert not any('zoo' in line for line in lines)
 
 

@@ -56,4 +56,4 @@ class ECA(GateAttention):
         # As a product with the neighbours of each channel: a convolution of so little takes longer.
         size, gap = self.conv.kernel_size[0], self.conv.padding[0]
         neighbours = F.pad(kernels.mean(x), (gap, gap)).unfold(1, size, 1)  # (N, C, size)
-        return dict(channels=(neighbours @ self.conv.weight.flatten()).sigmoid())
+        return dict(channels=F.linear(neighbours, self.conv.weight[0])[:, :, 0].sigmoid())
