@@ -11,7 +11,8 @@ from arguments import SHARED, exit_status, parser_of, positive
 
 EPILOG = """\
 A classifier's map is of its predicted class, a detector's and a segmenter's are of each class
-found. White contours are the ground truth where the data set has one, red boxes the detections.
+found. The number behind a class is its probability, of a segmenter its share of the pixels. White
+contours are the ground truth where the data set has one, red boxes the detections.
 
 Grad-CAM weighs channels by their mean gradient; a detection depends on few positions only, which
 the mean hides, and the backbone's last stage is too coarse for it: detectors are looked at by
