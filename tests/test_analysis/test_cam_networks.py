@@ -300,7 +300,8 @@ def test_the_tool_on_images(tool, classifier, capsys):
     assert tool(*words) == 0
     assert 'pictures, sheet.png and cam.json: maps' in capsys.readouterr().out
     found = json.loads(Path('maps/cam.json').read_text())
-    assert found['setting']['method'] is None and len(found['images']) == 4
+    assert found['setting']['method'] == 'grad_cam' and len(found['images']) == 4
+    assert found['networks']['tiny']['layer'] == 'backbone[-1]'
     for entry in found['images']:
         assert cv2.imread(f'maps/{entry["file"]}').ndim == 3
         assert entry['maps'][0]['class'] in ('0', '1', 'a', 'b')

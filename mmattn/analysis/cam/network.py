@@ -66,6 +66,7 @@ class Network:
     Attributes:
         names: Of the classes.
         notes: What was replaced.
+        source: Config, checkpoint and layer, by their names.
 
     Raises:
         UserError: If the config is of none of the toolboxes, or the checkpoint or the layer is
@@ -83,6 +84,7 @@ class Network:
         self.scope, self.model, self.device = cfg.default_scope, self.trained.model, device
         self.layer = find_layer(self.model, layer or LAYERS[self.scope])
         self.names = _class_names(cfg, checkpoint)
+        self.source = dict(config=cfg.filename, checkpoint=checkpoint, layer=self.layer.name)
 
     def pack(self, image: Path | Mapping) -> dict:
         """An image through the test pipeline, with its annotations if it is of a data set."""

@@ -148,8 +148,9 @@ def run(
     Raises:
         UserError: If IoU is wanted of images without ground truth.
     """
-    report, sheet = Report(), []
-    names = next(iter(networks.values())).names
+    report, sheet, first = Report(), [], next(iter(networks.values()))
+    names, method = first.names, setting.method or METHOD_OF[first.scope]
+    setting = replace(setting, method=method)
     scores: dict[str, list[float]] = {name: [] for name in networks}
     lucky: list[float] = []
     for number, image in enumerate(bar(images)):
@@ -162,11 +163,12 @@ def run(
             for view, masks, side in zip(views.values(), outlines, sides, strict=True)
         ]
         # Of an IoU run the figures matter.
-        if number < pictures.SHEET or not setting.iou:
+        drawn = number < pictures.SHEET or not setting.iou
+        if drawn:
             pictures.draw(out / file, rows)
         if number < pictures.SHEET:
             sheet.append([row[min(1, len(row) - 1)] for row in rows])
-        entry = dict(image=_path_of(image), file=file, maps=[])
+        entry = dict(image=_path_of(image), file=file if drawn else None, maps=[])
         for (name, view), masks in zip(views.items(), outlines, strict=True):
             found = [dict(network=name, **_figures(one, names)) for one in view.explanations]
             if setting.iou and found:
@@ -180,7 +182,8 @@ def run(
     pictures.draw(out / 'sheet.png', _sheet(sheet, list(networks)))
     if setting.iou:
         _measure(report, scores, lucky)
-    content = dict(setting=asdict(setting), **asdict(report))
+    sources = {name: network.source for name, network in networks.items()}
+    content = dict(setting=asdict(setting), networks=sources, **asdict(report))
     write_whole(out / 'cam.json', json.dumps(content, indent=1, default=str) + '\n')
     return report
 
