@@ -23,7 +23,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 # Seconds of each part.
-PARTS = {'correctness': 150, 'table2': 200, 'training': 80, 'tests': 80}
+PARTS = {'correctness': 180, 'table2': 190, 'training': 70, 'tests': 80}
 
 
 def parse_args() -> argparse.Namespace:
