@@ -86,30 +86,32 @@ def _networks(rows: list[dict]) -> Iterator[str]:
         for (layout,), group in _groups(of_config, 'layout'):
             steps = [step for step in STEPS if any(row['step'] == step for row in group)]
             header = [f'{step} {way}' for step in steps for way in WAYS]
-            memory = [f'{kind} {way}' for kind in ('saved', 'peak') for way in WAYS]
-            lines = list(_network_lines(group, steps))
+            # Of training, which a part may have left out.
+            kinds = ('saved', 'peak') if 'training' in steps else ()
+            memory = [f'{kind} {way}' for kind in kinds for way in WAYS]
+            lines = list(_network_lines(group, steps, kinds))
             one = group[0]
             about = (f'batch {one["batch"]}', '{} x {}'.format(*one['size']), one['dtype'])
             yield f'### {config}, {layout}, {", ".join(about)}\n'
             yield markdown_table(['attention', *header, *memory], lines)
 
 
-def _network_lines(group: list[dict], steps: list[str]) -> Iterator[list[str]]:
+def _network_lines(
+    group: list[dict], steps: list[str], kinds: tuple[str, ...]
+) -> Iterator[list[str]]:
     for (name,), own in _groups(group, 'attention'):
         found = {(row['step'], row['kernels']): row for row in own}
         if name == PLAIN:
             # Measured again beside every few networks: the first time.
             first = {step: next(row for row in own if row['step'] == step) for step in steps}
             cells = [f'{first[step]["images"][0]:.4g} images/s' for step in steps for _ in WAYS]
-            sizes = [
-                f'{first["training"][kind] / MIB:.0f}' for kind in ('saved', 'peak') for _ in WAYS
-            ]
-            plain = first['training']
+            plain = first.get('training')
+            sizes = [f'{plain[kind] / MIB:.0f}' for kind in kinds for _ in WAYS]
         else:
             cells = [_spread(found[step, way]['ratio']) for step in steps for way in WAYS]
             sizes = [
                 f'{row[kind] / MIB:.0f} ({row[kind] / plain[kind]:.2f}x)'
-                for kind in ('saved', 'peak')
+                for kind in kinds
                 for row in (found['training', way] for way in WAYS)
             ]
         yield [name, *cells, *sizes]
