@@ -1,6 +1,7 @@
 """What a training leaves is read as it was."""
 
 import json
+import time
 
 import pytest
 
@@ -16,6 +17,7 @@ def test_a_real_run(project):
     logged = "type='UniversalVisualizer', vis_backends=[dict(type='LocalVisBackend')]"
     config.write_text(config.read_text().replace("type='UniversalVisualizer'", logged))
     train('tiny.py', seed=3, work_dir='work/a', cfg_options=['train_cfg.max_epochs=1'])
+    time.sleep(1)  # a start's folder is named by its second
     train('tiny.py', seed=3, work_dir='work/a', resume='auto')
     (run,), notes = read_runs(['work'])
     assert not notes and run.finished and run.name == 'a'

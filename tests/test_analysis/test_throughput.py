@@ -92,8 +92,8 @@ import torch
 from mmattn.analysis.throughput import steady_allocator
 if sys.argv[1] == 'steady':
     assert steady_allocator()
-for _ in range(3):
-    torch.empty(2**25).fill_(0)
+# Four times the size: what is small may settle at the begin of what was freed.
+torch.empty(2**27).fill_(0)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(4):
     torch.empty(2**25).fill_(0)
