@@ -29,7 +29,8 @@ from pathlib import Path
 from mmattn.analysis.per_image import score_run
 from mmattn.analysis.runs import PER_IMAGE_FILE, read_runs
 from mmattn.engine.summary import SUMMARY_FILE, describe_seconds
-from mmattn.utils.errors import Interrupted, UserError, run
+from mmattn.experiments.run import train_by
+from mmattn.utils.errors import UserError, run
 from mmattn.utils.files import write_whole
 
 HERE = Path(__file__).resolve().parent
@@ -66,14 +67,26 @@ class Run:
     def is_finished(self) -> bool:
         return (self.kept / SUMMARY_FILE).is_file()
 
+    def adds_attention(self) -> bool:
+        """Whether the task's config is without the attention."""
+        return self.attention != 'none' and len(TASKS[self.task][1]) > 1
+
+    def config(self) -> str:
+        """The config of the run: the task's, and what is its own."""
+        lines = [f"_base_ = ['../../{self.task}.py']"]
+        if self.adds_attention():
+            attention = f"dict(_delete_=True, type='{self.attention}')"
+            lines.append(f'model = dict(backbone=dict(attention={attention}))')
+        return '\n'.join([*lines, f'randomness = dict(seed={self.seed})\n'])
+
     def command(self, data: Path, work_dir: Path) -> list[str]:
-        folder, attentions = TASKS[self.task]
+        folder = TASKS[self.task][0]
         words = [str(HERE.parents[1] / 'tools' / 'train.py'), str(HERE / f'{self.task}.py')]
         words += ['--data-root', str(data / folder), '--work-dir', str(work_dir)]
         words += ['--seed', str(self.seed)]
         if any(work_dir.glob('*.pth')):
             words.append('--resume')
-        if len(attentions) > 1 and self.attention != 'none':
+        if self.adds_attention():
             words += ['--cfg-options', f'model.backbone.attention.type={self.attention}']
         return [sys.executable, *words]
 
@@ -109,20 +122,20 @@ def minutes_of(task: str) -> float:
 
 def keep(done: Run, work_dir: Path) -> None:
     """What results/ holds of a run: no weights, and no paths of this machine."""
-    score_run(read_runs([work_dir])[0][0])
-    logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
-    lines = [line for path in logs for line in path.read_text().splitlines()]
-    summary = json.loads((work_dir / SUMMARY_FILE).read_text())
+    (trained,), _ = read_runs([work_dir])
+    score_run(trained)
+    summary = dict(trained.summary)
     for name in ('best_checkpoint', 'last_checkpoint', 'command'):
         summary.pop(name)
     summary.update(config=done.task, work_dir=done.name)
     shutil.rmtree(done.kept, ignore_errors=True)
     text = '\n'.join(path.read_text() for path in sorted(work_dir.glob('*/*.log')))
     text = text.replace(str(Path.cwd()), '.')
-    for name in (f'{done.task}.py', PER_IMAGE_FILE):
-        write_whole(done.kept / name, (work_dir / name).read_text().replace(str(Path.cwd()), '.'))
+    write_whole(done.kept / f'{done.task}.py', done.config())
+    shutil.copy(work_dir / PER_IMAGE_FILE, done.kept)
     write_whole(done.kept / 'log.gz', gzip.compress(text.encode(), mtime=0))
-    write_whole(done.kept / 'vis_data' / 'scalars.json', '\n'.join(lines) + '\n')
+    scalars = ''.join(json.dumps(entry) + '\n' for entry in trained.scalars)
+    write_whole(done.kept / 'vis_data' / 'scalars.json', scalars)
     # Last: it says that the run is finished.
     write_whole(done.kept / SUMMARY_FILE, json.dumps(summary, indent=1) + '\n')
 
@@ -163,13 +176,7 @@ def main() -> None:
         print(f'{time.strftime("%H:%M")} {shlex.join(command[1:])}', flush=True)
         work_dir.mkdir(parents=True, exist_ok=True)
         with open(work_dir / 'output.txt', 'ab') as output:
-            process = subprocess.Popen(command, stdout=output, stderr=output)
-            try:
-                status = process.wait()
-            except KeyboardInterrupt:
-                # The terminal sends Ctrl-C to the training as well: let it end by itself.
-                process.wait()
-                raise Interrupted(f'{one.name}: stopped; the same command continues it.') from None
+            status = train_by(command, one.name, stdout=output, stderr=output)
         if status or not (work_dir / SUMMARY_FILE).is_file():
             failed.append(one.name)
             print(f'{one.name} failed with exit status {status}: {work_dir / "output.txt"}')

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 from rich.console import Console
 
@@ -94,19 +95,33 @@ def run_all(runs: Sequence[Experiment], how: How) -> list[str]:
             continue
         command = train_command(run, how)
         print(f'{where}: {shlex.join(command)}', flush=True)
-        process = subprocess.Popen(command, env={**os.environ, 'PYTHON': sys.executable})
-        try:
-            status = process.wait()
-        except KeyboardInterrupt:
-            # The terminal sends Ctrl-C to the training as well: let it end by itself.
-            process.wait()
-            status = 130
-        if status == 130:
-            raise Interrupted(f'{where}: stopped by Ctrl-C; the same command continues there.')
+        status = train_by(command, where, env={**os.environ, 'PYTHON': sys.executable})
         if status:
             print(f'{where}: failed with exit status {status}', file=sys.stderr, flush=True)
             failed.append(run.run_name)
     return failed
+
+
+def train_by(command: Sequence[str], where: str, **options: Any) -> int:
+    """Run the command of a training; its exit status.
+
+    Args:
+        where: What an interruption is said of.
+        options: Of ``subprocess.Popen``.
+
+    Raises:
+        Interrupted: After Ctrl-C, once the training has ended by itself.
+    """
+    process = subprocess.Popen(command, **options)
+    try:
+        status = process.wait()
+    except KeyboardInterrupt:
+        # The terminal sends Ctrl-C to the training as well: let it end by itself.
+        process.wait()
+        status = 130
+    if status == 130:
+        raise Interrupted(f'{where}: stopped by Ctrl-C; the same command continues there.')
+    return status
 
 
 def submit_array(
