@@ -2,6 +2,7 @@
 
 _base_ = ['../../configs/faster_rcnn_r50_scsa_bccd.py']
 max_epochs = 2
+image_size = (224, 168)  # half of the pixels of the base's
 model = dict(backbone=dict(depth=18, attention=None), neck=dict(in_channels=[64, 128, 256, 512]))
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 param_scheduler = [
@@ -16,3 +17,22 @@ param_scheduler = [
         convert_to_iter_based=True,
     ),
 ]
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(type='Resize', scale=image_size, keep_ratio=True),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackDetInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=image_size, keep_ratio=True),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(
+        type='PackDetInputs',
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
+    ),
+]
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+test_dataloader = val_dataloader

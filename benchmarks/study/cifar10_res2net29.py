@@ -2,7 +2,7 @@
 
 _base_ = ['../cifar10_seres2net29.py']
 model = dict(backbone=dict(_delete_=True, type='mmattn.Res2NetCIFAR', depth=29))
-epochs = 8
+epochs = 4
 iterations = epochs * 39  # of 128 images
 train_cfg = dict(max_epochs=epochs, val_interval=epochs)
 param_scheduler = dict(by_epoch=False, milestones=[iterations // 2, iterations * 3 // 4])

@@ -1,2 +1,0 @@
-_base_ = ['../../camvid.py']
-randomness = dict(seed=0)

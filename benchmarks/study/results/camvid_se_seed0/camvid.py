@@ -1,3 +1,0 @@
-_base_ = ['../../camvid.py']
-model = dict(backbone=dict(attention=dict(_delete_=True, type='SE')))
-randomness = dict(seed=0)
