@@ -15,7 +15,6 @@ from mmengine.fileio import get_file_backend
 from mmengine.fileio.backends import LocalBackend
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
-from mmengine.registry import RUNNERS
 from mmengine.runner import Runner as EngineRunner
 from mmengine.utils import import_modules_from_strings
 from torch import nn
@@ -23,6 +22,8 @@ from torch import nn
 from mmattn.engine.hooks import CheckpointFitHook
 from mmattn.engine.interrupt import InterruptHook
 from mmattn.engine.progress import ProgressHook
+from mmattn.engine.survival import Survival, survival_hooks
+from mmattn.registry import RUNNERS
 from mmattn.utils.walk import iter_dicts, type_name
 
 # First words of records that fill pages; the log file keeps them.
@@ -31,12 +32,26 @@ LONG_RECORDS = ('System environment:', 'Config:', 'Hooks will be executed')
 INTERNAL_RECORDS = ('"FileClient" will be deprecated', '"HardDiskBackend" is the alias')
 
 
+@RUNNERS.register_module()
 class Runner(EngineRunner):
     """Runner for classification, detection and segmentation alike.
 
     A checkpoint appears under its name only once it is complete on disk, so a
     run killed while writing leaves the previous one intact.
+
+    Attributes:
+        survival: The config's :class:`~mmattn.engine.survival.Survival`.
     """
+
+    def __init__(self, *args, cfg: Config | dict | None = None, **kwargs) -> None:
+        self.survival = Survival.from_cfg(cfg)
+        super().__init__(*args, cfg=cfg, **kwargs)
+
+    def register_hooks(self, *args, **kwargs) -> None:
+        """Register those of the config (see mmengine's Runner), then those of survival."""
+        super().register_hooks(*args, **kwargs)
+        for hook in survival_hooks(self):
+            self.register_hook(hook)
 
     def save_checkpoint(self, out_dir: str, filename: str, *args, **kwargs) -> None:
         """Write to a temporary file, flush it to disk, then rename (see mmengine's Runner)."""
