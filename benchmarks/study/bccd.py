@@ -3,7 +3,16 @@
 _base_ = ['../../configs/faster_rcnn_r50_scsa_bccd.py']
 max_epochs = 2
 image_size = (224, 168)  # half of the pixels of the base's
-model = dict(backbone=dict(depth=18, attention=None), neck=dict(in_channels=[64, 128, 256, 512]))
+width = 64  # of neck and heads, a quarter of the base's
+model = dict(
+    backbone=dict(depth=18, attention=None),
+    neck=dict(in_channels=[64, 128, 256, 512], out_channels=width),
+    rpn_head=dict(in_channels=width, feat_channels=width),
+    roi_head=dict(
+        bbox_roi_extractor=dict(out_channels=width),
+        bbox_head=dict(in_channels=width, fc_out_channels=256),
+    ),
+)
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=20),
