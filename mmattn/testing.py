@@ -145,6 +145,37 @@ def check_sizes(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> Non
             assert parameter.grad.isfinite().all(), f"{case}: {key}'s gradient is not finite"
 
 
+def check_one_value(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> None:
+    """One image of one pixel trains, and one image of several: no norm asks for more."""
+    module = _build(cls, in_channels, arguments).train()
+    for size in ((1, 1), (3, 5)):
+        x = torch.randn(1, in_channels, *size, requires_grad=True)
+        out = module(x)
+        out.square().sum().backward()
+        assert out.isfinite().all(), f'1x{size}: the output is not finite'
+        assert x.grad.isfinite().all(), f"1x{size}: the input's gradient is not finite"
+
+
+def check_dims(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> None:
+    """Sequences and volumes are refused; with ``any_dims`` the order of the places is nothing."""
+    module = _randomised(cls, in_channels, arguments)
+    for shape in ((3,), (2, 3, 4)) if module.any_dims else ():
+        x = torch.randn(2, in_channels, *shape)
+        count = x[0, 0].numel()
+        order = torch.randperm(count)
+        mixed = x.flatten(2)[:, :, order].unsqueeze(3)
+        expected = module(mixed)[..., 0][:, :, order.argsort()].reshape(x.shape)
+        _assert_close(module(x), expected)
+    for shape in ((), (2, 3, 4, 5)) if module.any_dims else ((), (3,), (2, 3, 4)):
+        x = torch.randn(2, in_channels, *shape)
+        try:
+            module(x)
+        except ValueError as error:
+            assert str(tuple(x.shape)) in str(error), f'{tuple(x.shape)} is not named: {error}'
+        else:
+            raise AssertionError(f'an input of {tuple(x.shape)} is accepted')
+
+
 def check_gradients(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> None:
     """Gradients are those of finite differences."""
     for channels in (4, 8, 16, 32, 64, in_channels):
@@ -159,9 +190,11 @@ def check_gradients(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) ->
     x = (x - x.mean()).requires_grad_()
     for parameter in module.parameters():
         nn.init.normal_(parameter, std=0.5)
+    named = module.named_parameters()
+    learned = [parameter for name, parameter in named if name not in cls.detached]
     for training in (False, True):
         module.train(training)
-        inputs = x, *module.parameters()
+        inputs = x, *learned
         options = dict(fast_mode=channels > 8, nondet_tol=1e-9)
         assert torch.autograd.gradcheck(lambda x, *_: module(x), inputs, **options)
 

@@ -5,6 +5,7 @@ from typing import ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mmattn import kernels
 from mmattn.attention import checks
@@ -33,11 +34,12 @@ class Attention(nn.Module):
 
     Shape:
         Input and output: (N, C, H, W) with any H, W >= 1, in the dtype of the
-        input, under autocast too.
+        input, under autocast too; where ``any_dims`` says so, (N, C, L) and
+        (N, C, D, H, W) as well.
 
     Raises:
-        ValueError: If an argument is not what its description asks for; the message
-            has its value and what would be valid.
+        ValueError: If an argument, or the shape of the input, is not what its
+            description asks for; the message has its value and what would be valid.
     """
 
     # mmcv's plugin mechanism names a module after it: `attn`, `attn_1`, ...
@@ -48,10 +50,17 @@ class Attention(nn.Module):
     # output before the addition. A block turns it into one of its positions.
     placement: ClassVar[str] = 'outer'
 
+    # Whether the formula names neither height nor width, so that the places may lie
+    # in a sequence or a volume as well; of a class, or of an instance by its arguments.
+    any_dims: bool = False
+
     # The original implementation's key names (prefixes) -> ours, and its keys
     # that hold what the constructor computes.
     original_keys: ClassVar[Mapping[str, str]] = {}
     dropped_keys: ClassVar[tuple[str, ...]] = ()
+
+    # Parameters whose gradient the paper takes as constant in a part of the formula.
+    detached: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, in_channels: int, warm_start: bool = False) -> None:
         super().__init__()
@@ -112,6 +121,14 @@ class Attention(nn.Module):
         return torch.lerp(x, self.attend(x).to(x.dtype), scale.to(x.dtype))
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.dim() == 4:
+            return self._forward(x)
+        checks.dims(self, x)
+        # Places in whatever order: a sequence is a map of one column.
+        maps = x.unsqueeze(3) if x.dim() == 3 else x.flatten(2, 3)
+        return self._forward(maps).reshape(x.shape)
+
+    def _forward(self, x: Tensor) -> Tensor:
         if self.warm_scale is None:
             return cast(self.attend(x), x.dtype)
         return self.attend_warm(x, self.warm_scale)
@@ -185,19 +202,41 @@ def group_norm(norm: nn.GroupNorm, x: Tensor) -> Tensor:
         return out.reshape(x.shape)
 
 
+def softmax(x: Tensor, dim: int) -> Tensor:
+    """``x.softmax(dim)`` in the dtype of ``x``, which autocast would widen."""
+    with no_autocast(x):
+        return x.softmax(dim)
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """A BatchNorm that also trains on a single value per channel.
+
+    One image whose map is (or is pooled to) 1x1 has no variance, and torch raises. It is
+    normalised with the running statistics then, and does not change them.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or x.numel() > x.shape[1]:
+            return super().forward(x)
+        statistics = self.running_mean, self.running_var
+        if None in statistics:
+            return super().forward(x)
+        return F.batch_norm(x, *statistics, self.weight, self.bias, eps=self.eps)
+
+
 def batch_norm(
     attention: Attention, channels: int, norm_cfg: dict | None, momentum: float = 0.1
 ) -> nn.Module:
     """The norm layer of an attention, for (N, channels, H, W).
 
     ``norm_cfg`` is mmcv's config of it, None a BatchNorm; ``momentum`` the paper's,
-    unless ``norm_cfg`` gives one.
+    unless ``norm_cfg`` gives one. A plain BatchNorm is a :class:`BatchNorm`.
 
     Raises:
         ValueError: If ``norm_cfg`` names no norm layer, or its arguments do not fit.
     """
     if norm_cfg is None:
-        return nn.BatchNorm2d(channels, momentum=momentum)
+        return BatchNorm(channels, momentum=momentum)
     # Attention alone needs nothing but torch.
     from mmcv.cnn import build_norm_layer
 
@@ -210,6 +249,8 @@ def batch_norm(
         ) from error
     if 'momentum' not in norm_cfg and hasattr(norm, 'momentum'):
         norm.momentum = momentum
+    if type(norm) is nn.BatchNorm2d:
+        norm.__class__ = BatchNorm
     return norm
 
 

@@ -30,8 +30,7 @@ class CBAM(Excitation):
         reduction: C is divided by it in the hidden layer of the MLP; positive.
         kernel_size: Odd size of the spatial convolution.
         bias: Whether the MLP has biases.
-        norm: Whether a BatchNorm follows the spatial convolution; training then
-            needs N * H * W > 1.
+        norm: Whether a BatchNorm follows the spatial convolution.
         norm_cfg: mmcv's config of that norm layer; None is a BatchNorm of momentum
             0.01. A backbone fills in its own kind of BatchNorm (SyncBN, ...).
     """

@@ -1,7 +1,8 @@
 """Checks of arguments: the error names the attention, the value and what is valid."""
 
-from torch import nn
+from torch import Tensor, nn
 
+from mmattn.kernels.primitive import seen_through
 from mmattn.utils.errors import InvalidValue
 
 
@@ -51,3 +52,29 @@ def groups(attention: nn.Module, name: str, value: int | str, most: int, parts: 
     label = f'{name}={factor}' if parts == 1 else f'{parts} * {name}={factor}'
     multiple(attention, factor, f'is not a multiple of {label}', f", or {name}='auto'")
     return value
+
+
+def dims(attention: nn.Module, x: Tensor) -> None:
+    """The input is a sequence or a volume, of an attention that takes them."""
+    valid = '(N, C, L), (N, C, H, W) or (N, C, D, H, W)' if attention.any_dims else '(N, C, H, W)'
+    fits = attention.any_dims and x.dim() in (3, 5)
+    require(attention, fits, f'the input must be {valid}, got {tuple(x.shape)}')
+
+
+def pairs(attention: nn.Module, x: Tensor, count: int, advice: str) -> None:
+    """``count`` pairs of places are at most the square of ``max_positions``.
+
+    Not in what is compiled or exported, where a size is a symbol.
+    """
+    most = attention.max_positions
+    if most is None or seen_through(x) or count <= most**2:
+        return
+    height, width = x.shape[2:]
+    gigabytes = count * x.element_size() / 2**30
+    require(
+        attention,
+        False,
+        f'a map of {height} x {width} has {height * width} positions and {count} pairs of them, '
+        f'{gigabytes:.1f} GiB an image in {x.dtype} where they are written out; '
+        f'max_positions={most} allows {most**2} pairs. {advice}, or raise max_positions',
+    )

@@ -32,6 +32,8 @@ class ECA(GateAttention):
         b: Offset of the adaptive kernel size.
     """
 
+    any_dims = True
+
     def __init__(
         self,
         in_channels: int,

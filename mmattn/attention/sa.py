@@ -31,6 +31,8 @@ class SA(Attention):
             takes the largest number up to 64.
     """
 
+    any_dims = True
+
     def __init__(self, in_channels: int, groups: int | str = 64, warm_start: bool = False) -> None:
         super().__init__(in_channels, warm_start)
         if groups == 'auto':

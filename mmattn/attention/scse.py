@@ -30,6 +30,8 @@ class CSE(Excitation):
         reduction: C is divided by it in the hidden layer; positive.
     """
 
+    any_dims = True
+
     def __init__(self, in_channels: int, reduction: int = 2, warm_start: bool = False) -> None:
         super().__init__(in_channels, reduction, warm_start=warm_start)
 
@@ -41,6 +43,8 @@ class SSE(GateAttention):
     Formula:
         y = x * sigmoid(conv_1x1(x)), one plane
     """
+
+    any_dims = True
 
     def __init__(self, in_channels: int, warm_start: bool = False) -> None:
         super().__init__(in_channels, warm_start)
@@ -63,6 +67,7 @@ class SCSE(GateAttention):
         join: 'max' takes the larger of both outputs, 'add' their sum.
     """
 
+    any_dims = True
     original_keys = {'cSE': 'cse', 'sSE': 'sse'}
 
     def __init__(

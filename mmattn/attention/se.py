@@ -58,6 +58,7 @@ class SE(Excitation):
         bias: Whether the two layers have biases.
     """
 
+    any_dims = True
     original_keys = {
         'fc.0': 'fc1',
         'fc.2': 'fc2',

@@ -29,6 +29,7 @@ class SimAM(Attention):
     """
 
     placement = 'before_norm'
+    any_dims = True
 
     def __init__(self, in_channels: int, e_lambda: float = 1e-4, warm_start: bool = False) -> None:
         super().__init__(in_channels, warm_start)

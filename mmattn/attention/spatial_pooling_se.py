@@ -27,10 +27,6 @@ class SPSE(Excitation):
 
     Args:
         reduction: C is divided by it in the hidden layer; positive.
-
-    Shape:
-        (N, C, H, W) -> (N, C, H, W). Training needs N > 1 (a BatchNorm of one
-        value per channel and image).
     """
 
     original_keys = {
@@ -72,8 +68,7 @@ class RGSE(Excitation):
     Args:
         reduction: C is divided by it in the hidden layer; positive.
         grid: Windows per side, positive; in a backbone 8, 4, 2, 1 by stage. With 1
-            there is nothing to weigh, and neither convolution nor norm; above 1,
-            training needs N > 1.
+            there is nothing to weigh, and neither convolution nor norm.
     """
 
     original_keys = {

@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmattn import backbones
 from mmattn.attention import CA, CBAM, ECA, SCSA, SE
+from mmattn.attention.base import BatchNorm
 from mmattn.registry import MODELS
 
 
@@ -214,9 +215,9 @@ def test_the_users_norm_cfg_wins_and_others_than_batch_norm_stay_away():
 
     sync = dict(type='SyncBN')
     assert kinds(sync) == {SyncBatchNorm}
-    assert kinds(sync, norm_cfg=dict(type='BN')) == {torch.nn.BatchNorm2d}
-    assert kinds(sync, norm_cfg=None) == {torch.nn.BatchNorm2d}
-    assert kinds(dict(type='GN', num_groups=4)) == {torch.nn.BatchNorm2d}
+    assert kinds(sync, norm_cfg=dict(type='BN')) == {BatchNorm}
+    assert kinds(sync, norm_cfg=None) == {BatchNorm}
+    assert kinds(dict(type='GN', num_groups=4)) == {BatchNorm}
     assert kinds(dict(type=torch.nn.SyncBatchNorm)) == {torch.nn.SyncBatchNorm}
 
 
