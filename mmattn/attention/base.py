@@ -225,18 +225,22 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 def batch_norm(
-    attention: Attention, channels: int, norm_cfg: dict | None, momentum: float = 0.1
+    attention: Attention,
+    channels: int,
+    norm_cfg: dict | None,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
 ) -> nn.Module:
     """The norm layer of an attention, for (N, channels, H, W).
 
-    ``norm_cfg`` is mmcv's config of it, None a BatchNorm; ``momentum`` the paper's,
-    unless ``norm_cfg`` gives one. A plain BatchNorm is a :class:`BatchNorm`.
+    ``norm_cfg`` is mmcv's config of it, None a BatchNorm; ``momentum`` and ``eps`` are the
+    paper's, unless ``norm_cfg`` gives them. A plain BatchNorm is a :class:`BatchNorm`.
 
     Raises:
         ValueError: If ``norm_cfg`` names no norm layer, or its arguments do not fit.
     """
     if norm_cfg is None:
-        return BatchNorm(channels, momentum=momentum)
+        return BatchNorm(channels, eps=eps, momentum=momentum)
     # Attention alone needs nothing but torch.
     from mmcv.cnn import build_norm_layer
 
@@ -249,6 +253,8 @@ def batch_norm(
         ) from error
     if 'momentum' not in norm_cfg and hasattr(norm, 'momentum'):
         norm.momentum = momentum
+    if 'eps' not in norm_cfg and hasattr(norm, 'eps'):
+        norm.eps = eps
     if type(norm) is nn.BatchNorm2d:
         norm.__class__ = BatchNorm
     return norm

@@ -1,12 +1,14 @@
-"""Pooling to a grid and to windows, for any size of the map, exportable and deterministic."""
+"""Pooling to a grid and back, and to windows; for any size, exportable and deterministic."""
 
 import functools
+import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmattn.kernels.primitive import is_channels_last, seen_through
+from mmattn.kernels.primitive import is_channels_last, no_autocast, seen_through, wide_dtype
 from mmattn.kernels.windows import exporting
 
 
@@ -32,26 +34,73 @@ def pooling_matrix(cells: int, size: int, like: Tensor) -> Tensor:
 
 def grid_means(x: Tensor, *grids: int) -> list[Tensor]:
     """Means over grids of windows, in one read: (N, C, H, W) -> (N, C, grid, grid) for each."""
-    if seen_through(x):
-        rows, columns = [_matrices(grids, size, x) for size in x.shape[2:]]
-    else:
-        rows, columns = [_constant(grids, size, x.dtype, x.device) for size in x.shape[2:]]
+    rows, columns = [_matrix(_grid_matrix, grids, size, x) for size in x.shape[2:]]
     means = _projected(x, rows, columns)
     corners = [slice(sum(grids[:i]), sum(grids[: i + 1])) for i in range(len(grids))]
     return [means[:, :, corner, corner] for corner in corners]
 
 
-def _matrices(grids: tuple[int, ...], size: int, like: Tensor) -> Tensor:
+def spread_cells(grid: Tensor, x: Tensor) -> Tensor:
+    """(N, C, K, L) -> (N, C, H, W), the size of ``x``: each place the mean of the cells it meets.
+
+    The adaptive mean pooling of torch, from a grid to a map.
+    """
+    return _resized(_spread_matrix, grid, x)
+
+
+def interpolate(grid: Tensor, x: Tensor) -> Tensor:
+    """(N, C, K, L) -> (N, C, H, W), the size of ``x``: bilinear, corners on corners.
+
+    As torch's with ``align_corners=True``, whose gradient is not deterministic on a GPU.
+    """
+    return _resized(_linear_matrix, grid, x)
+
+
+def _resized(make: Callable[..., Tensor], grid: Tensor, x: Tensor) -> Tensor:
+    sizes = zip(grid.shape[2:], x.shape[2:], strict=True)
+    rows, columns = [_matrix(make, cells, size, x) for cells, size in sizes]
+    if not exporting():
+        last = is_channels_last(x)
+        layout = torch.channels_last if last else torch.contiguous_format
+        grid = grid.contiguous(memory_format=layout)
+    return _projected(grid, rows, columns)
+
+
+def _grid_matrix(grids: tuple[int, ...], size: int, like: Tensor) -> Tensor:
     return torch.cat([pooling_matrix(grid, size, like) for grid in grids])
+
+
+def _spread_matrix(cells: int, size: int, like: Tensor) -> Tensor:
+    return pooling_matrix(size, cells, like)
+
+
+def _linear_matrix(cells: int, size: int, like: Tensor) -> Tensor:
+    """(size, cells): what each cell counts for in each place."""
+    larger = torch.sym_max if exporting() else max
+    places = torch.arange(size, device=like.device).to(wide_dtype(like))[:, None]
+    places = places * (cells - 1) / larger(size - 1, 1)
+    distances = (places - torch.arange(cells, device=like.device)).abs()
+    return (1 - distances).relu().to(like.dtype)
+
+
+def _matrix(make: Callable[..., Tensor], sizes: int | tuple[int, ...], size: int, like: Tensor):
+    """``make(sizes, size, like)``, once for each size where sizes are numbers."""
+    if seen_through(like):
+        return make(sizes, size, like)
+    return _constant(make, sizes, size, like.dtype, like.device)
 
 
 @functools.lru_cache(maxsize=256)
 def _constant(
-    grids: tuple[int, ...], size: int, dtype: torch.dtype, device: torch.device
+    make: Callable[..., Tensor],
+    sizes: int | tuple[int, ...],
+    size: int,
+    dtype: torch.dtype,
+    device: torch.device,
 ) -> Tensor:
     # Training may follow inference, and use it.
     with torch.inference_mode(False):
-        return _matrices(grids, size, torch.empty(0, dtype=dtype, device=device))
+        return make(sizes, size, torch.empty(0, dtype=dtype, device=device))
 
 
 def _projected(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -76,3 +125,16 @@ def windows(x: Tensor, size: int, fill: float) -> Tensor:
         for length in x.shape[2:]
     ]
     return F.pad(x, (0, size - 1, 0, size - 1), value=fill)[:, :, rows][..., columns]
+
+
+def sample_deviation(x: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Standard deviation over some axes, as of a sample (over n - 1); of a single value 0.
+
+    Its gradient where nothing deviates is 0. The dtype is that of ``x``.
+    """
+    larger = torch.sym_max if exporting() else max
+    count = math.prod(x.shape[dim] for dim in dims)
+    with no_autocast(x):
+        # Not x.std, which takes five times as long.
+        distance = torch.linalg.vector_norm(x - x.mean(dims, keepdim=True), dim=dims)
+        return distance * larger(count - 1, 1) ** -0.5

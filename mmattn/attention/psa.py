@@ -1,0 +1,81 @@
+"""PSA: pyramid squeeze attention, of EPSANet.
+
+Paper: EPSANet: An Efficient Pyramid Squeeze Attention Block on Convolutional
+Neural Network, ACCV 2022, arXiv:2105.14447. Checked against murufeng/EPSANet.
+
+Place: instead of the 3x3 convolution of a block; here behind it.
+
+Deviations: no stride, and as many channels out as in. As in the original, whose
+checkpoints need it, the branches follow each other in reverse in the output.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from mmattn import kernels
+from mmattn.attention import checks
+from mmattn.attention.base import Attention
+from mmattn.registry import MODELS
+
+
+class _Weights(nn.Module):
+    """SE's gates, which all branches share."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        hidden = max(1, channels // 16)
+        self.fc1 = nn.Linear(channels, hidden)
+        self.fc2 = nn.Linear(hidden, channels)
+
+    def forward(self, means: Tensor) -> Tensor:
+        return self.fc2(self.fc1(means).relu()).sigmoid()
+
+
+@MODELS.register_module()
+class PSA(Attention):
+    """Convolutions of several sizes, between which a softmax chooses channel by channel.
+
+    Formula:
+        f_i = conv_k_i(x), C/4 channels each; s_i = sigmoid(W2 relu(W1 mean_hw(f_i)))
+        y = [f_4 a_4, ..., f_1 a_1], a = softmax over i of s
+
+    Args:
+        conv_kernels: Odd kernel size of each branch; their number divides C.
+        conv_groups: Groups of each branch's convolution, which divide its channels.
+    """
+
+    placement = 'inner'
+
+    def __init__(
+        self,
+        in_channels: int,
+        conv_kernels: tuple[int, ...] = (3, 5, 7, 9),
+        conv_groups: tuple[int, ...] = (1, 4, 8, 16),
+        warm_start: bool = False,
+    ) -> None:
+        super().__init__(in_channels, warm_start)
+        sizes, groups = tuple(conv_kernels), tuple(conv_groups)
+        alike = len(sizes) == len(groups) > 0
+        problem = f'conv_kernels={sizes} and conv_groups={groups} must be as many, at least one'
+        checks.require(self, alike, problem)
+        for size, count in zip(sizes, groups, strict=True):
+            checks.odd(self, 'conv_kernels', size)
+            checks.positive(self, 'conv_groups', count)
+        factor = len(sizes) * math.lcm(*groups)
+        problem = f'is not a multiple of {factor}: {len(sizes)} branches in conv_groups={groups}'
+        checks.multiple(self, factor, problem)
+        width = in_channels // len(sizes)
+        for index, (size, count) in enumerate(zip(sizes, groups, strict=True)):
+            conv = nn.Conv2d(in_channels, width, size, padding=size // 2, groups=count, bias=False)
+            self.add_module(f'conv_{index + 1}', conv)
+        self.branches = len(sizes)
+        self.se = _Weights(width)
+
+    def attend(self, x: Tensor) -> Tensor:
+        convs = [getattr(self, f'conv_{i}') for i in range(self.branches, 0, -1)]
+        features = torch.cat([conv(x) for conv in convs], 1)
+        means = kernels.mean(features).unflatten(1, (self.branches, -1))  # (N, 4, C / 4)
+        shares = self.se(means).softmax(1)
+        return kernels.gate(features, channels=shares.flatten(1))
