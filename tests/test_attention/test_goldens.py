@@ -26,6 +26,24 @@ CLASSES = {
     'se': ('SE', {}),
     'simam': ('SimAM', {}),
     'sse': ('SSE', {}),
+    'caa': ('CAA', {}),
+    'external': ('External', {}),
+    'gam': ('GAM', {}),
+    'lct': ('LCT', {}),
+    'lka': ('LKA', {}),
+    'lka_attention': ('LKA', dict(proj=True)),
+    'lsk': ('LSK', {}),
+    'lsk_attention': ('LSK', dict(proj=True)),
+    'lska': ('LSKA', {}),
+    'lska_attention': ('LSKA', dict(proj=True)),
+    'mca': ('MCA', {}),
+    'mixed_pooling': ('MixedPooling', {}),
+    'mlca': ('MLCA', {}),
+    'nam': ('NAM', {}),
+    'psa': ('PSA', {}),
+    'sk': ('SK', {}),
+    'srm': ('SRM', {}),
+    'strip_pooling': ('StripPooling', {}),
 }
 # The originals' argument names -> ours; the channels are those of the input.
 CHANNELS = (
@@ -40,7 +58,13 @@ ARGUMENTS = {
     'dct_h': 'dct_size',
     'dct_w': None,
     'freq_sel_method': 'freq_sel',
+    'rate': 'reduction',
+    'norm_cfg': 'norm',
+    'act_cfg': 'act',
 }
+# Two channels of LSK's maximum are 2e-6 apart at one place: float32 may swap them, and their
+# gradients.
+TIES = {('lsk_attention_055', torch.float32)}
 # What was computed in which dtype, and how closely it is met in others.
 TOLERANCES = {
     'modules': {torch.float32: 1e-4},
@@ -126,6 +150,8 @@ def _check_case(case, stored, fill, memory_format, dtype, tolerance):
     label = case['id']
     what = f'{label} in {dtype}'
     assert_close(sampled(out), stored[f'{label}.out'], f'{what}: output', tolerance)
+    if (label, dtype) in TIES:
+        return
     expected = stored[f'{label}.grad_input']
     assert_close(sampled(x.grad), expected, f'{what}: input gradient', tolerance)
     # Sums of each parameter's gradient, by the original's key.
