@@ -18,7 +18,9 @@ from mmengine.logging import MMLogger
 from mmengine.runner import Runner as EngineRunner
 from mmengine.utils import import_modules_from_strings
 from torch import nn
+from torch.utils.data import DataLoader
 
+from mmattn.datasets.reading import guard
 from mmattn.engine.hooks import CheckpointFitHook
 from mmattn.engine.interrupt import InterruptHook
 from mmattn.engine.progress import ProgressHook
@@ -52,6 +54,11 @@ class Runner(EngineRunner):
         super().register_hooks(*args, **kwargs)
         for hook in survival_hooks(self):
             self.register_hook(hook)
+
+    @staticmethod
+    def build_dataloader(*args, **kwargs) -> DataLoader:
+        """Build mmengine's loader; what it reads is guarded against broken samples."""
+        return guard(EngineRunner.build_dataloader(*args, **kwargs))
 
     def save_checkpoint(self, out_dir: str, filename: str, *args, **kwargs) -> None:
         """Write to a temporary file, flush it to disk, then rename (see mmengine's Runner)."""

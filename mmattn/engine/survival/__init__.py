@@ -10,9 +10,10 @@
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmattn.engine.survival.bad_data import BadDataHook
 from mmattn.engine.survival.options import Survival as Survival
 
 
 def survival_hooks(runner: Runner) -> list[Hook]:
     """The hooks that the runner registers itself, besides those of the config."""
-    return []
+    return [BadDataHook()]
