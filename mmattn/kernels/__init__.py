@@ -15,6 +15,7 @@ from mmattn.kernels.project import project
 from mmattn.kernels.scsa import scsa
 from mmattn.kernels.shuffle_gate import shuffle_gate
 from mmattn.kernels.simam import simam
+from mmattn.kernels.square_sum import square_sum
 from mmattn.kernels.stripes import stripes
 from mmattn.kernels.windows import window_means
 
@@ -31,6 +32,7 @@ __all__ = [
     'scsa',
     'shuffle_gate',
     'simam',
+    'square_sum',
     'stripes',
     'using',
     'window_means',
