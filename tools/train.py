@@ -38,7 +38,25 @@ def parse_args() -> dict[str, object]:
         help='scale the learning rate by real batch size / the batch size it was set for',
     )
     parser.add_argument('--seed', type=int, help='seed of all random numbers')
-    return options_of_run(parser)
+    survival = parser.add_argument_group(
+        "the config's key survival", 'what the run does so as to survive'
+    )
+    survival.add_argument(
+        '--bad-data',
+        choices=['stop', 'skip'],
+        help='what follows a sample that cannot be used: the end, with its name (default), or '
+        'another one in its place, counted',
+    )
+    survival.add_argument(
+        '--max-bad-data',
+        type=float,
+        metavar='SHARE',
+        help='with --bad-data skip: the end once more than this share of the samples is bad '
+        '(default 0.01)',
+    )
+    options = options_of_run(parser)
+    names = [action.dest for action in survival._group_actions]
+    return {**options, 'survival': {name: options.pop(name) for name in names}}
 
 
 def main(options: dict[str, object]) -> None:

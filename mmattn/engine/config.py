@@ -16,6 +16,7 @@ from mmengine.registry import Registry
 from mmengine.runner import Runner
 
 from mmattn.engine.mistakes import accepted_arguments, explain_reading
+from mmattn.engine.survival.options import Survival
 from mmattn.utils.errors import UserError, did_you_mean
 
 TOOLBOXES = ('mmdet', 'mmseg', 'mmpretrain')
@@ -153,7 +154,8 @@ def _check_option(cfg: Config, key: str) -> list[str]:
             node = node[part]
             continue
         near = difflib.get_close_matches(part, node, n=1, cutoff=TYPO_CUTOFF)
-        if near and part not in _known_arguments(cfg, Runner if depth == 0 else node.get('type')):
+        owner = Runner if depth == 0 else Survival if where == 'survival' else node.get('type')
+        if near and part not in _known_arguments(cfg, owner):
             meant = '.'.join([*parts[:depth], near[0], *parts[depth + 1 :]])
             raise UserError(
                 f'--cfg-options {key}: {where} has no key {part!r}. Did you mean {meant}? '

@@ -6,13 +6,15 @@ machine, processes and the checkpoint to continue from in distributed and resume
 
 import importlib.util
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import MODELS, OPTIMIZERS
 
 from mmattn.engine.config import TOOLBOXES, load_config
+from mmattn.engine.survival.options import Survival
 from mmattn.registry import METRICS
 from mmattn.utils.errors import UserError, did_you_mean
 from mmattn.utils.walk import iter_dicts, type_name
@@ -64,6 +66,14 @@ def set_work_dir(cfg: Config, work_dir: str | None, name: str, demo: bool = Fals
 def set_seed(cfg: Config, seed: int) -> None:
     """Seed all random numbers."""
     cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
+
+
+def set_survival(cfg: Config, options: Mapping[str, Any]) -> None:
+    """Set what the command line says of the config's key ``survival``; refuse what is wrong."""
+    said = {name: value for name, value in options.items() if value is not None}
+    if said:
+        cfg.survival = {**(cfg.get('survival') or {}), **said}
+    Survival.from_cfg(cfg)
 
 
 def enable_amp(cfg: Config) -> None:

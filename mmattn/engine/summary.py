@@ -15,13 +15,17 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from rich.markup import escape
 
 from mmattn.engine.distributed import say
+from mmattn.engine.survival.bad_data import recorded
 from mmattn.environment import processor, revision, versions
 from mmattn.utils.files import write_whole
 
 # In the work dir of a run that came to its end.
 SUMMARY_FILE = 'summary.json'
+# Files that the table names.
+SHOWN = 5
 TASKS = {'mmdet': 'detection', 'mmseg': 'segmentation', 'mmpretrain': 'classification'}
 
 
@@ -41,6 +45,8 @@ class RunSummary:
     best_checkpoint: str | None = None
     last_checkpoint: str | None = None
     first_iteration_seconds: float | None = None
+    bad_data: dict[str, str] = field(default_factory=dict)  # file -> what is wrong with it
+    replaced_samples: int = 0  # how often another sample was read in place of one of these
     seed: int | None = None
     command: str = ''
     processes: int = 1
@@ -116,6 +122,7 @@ def print_summary(summary: RunSummary, title: str) -> None:
         (f'best {summary.best_metric}', summary.best_score),
         ('best checkpoint', summary.best_checkpoint),
         ('last checkpoint', None if last == summary.best_checkpoint else last),
+        ('replaced samples', _replaced(summary)),
         ('work dir', summary.work_dir),
         ('time', describe_seconds(summary.seconds)),
     ]
@@ -125,6 +132,14 @@ def print_summary(summary: RunSummary, title: str) -> None:
             table.add_row(name, shown, style='bold' if name == summary.best_metric else None)
     # in a log file or pipe paths stay on one line, to be copied
     Console(file=sys.stdout, width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def _replaced(summary: RunSummary) -> str | None:
+    bad = [f'{path} ({what})' for path, what in summary.bad_data.items()]
+    if not bad:
+        return None
+    more = f' and {len(bad) - SHOWN} more in {SUMMARY_FILE}' if len(bad) > SHOWN else ''
+    return escape(f'{summary.replaced_samples}, of {", ".join(bad[:SHOWN])}{more}')
 
 
 class RecordHook(Hook):
@@ -152,7 +167,7 @@ class RecordHook(Hook):
 
 def summarise(config: str, runner: Runner, record: RecordHook) -> RunSummary:
     """The outcome of a run that has come to its end."""
-    known = runner.message_hub.runtime_info
+    known, bad = runner.message_hub.runtime_info, recorded(runner)
     counts = [_counted(runner.epoch, 'epoch'), _counted(runner.iter, 'iteration')]
     by_iter = 'Iter' in type(runner._train_loop).__name__
     save_best = ((runner.cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('save_best')
@@ -169,6 +184,8 @@ def summarise(config: str, runner: Runner, record: RecordHook) -> RunSummary:
         best_checkpoint=_moved_here(known.get('best_ckpt'), runner.work_dir),
         last_checkpoint=_moved_here(known.get('last_ckpt'), runner.work_dir),
         first_iteration_seconds=record.first_iteration_seconds,
+        bad_data={path: entry['what'] for path, entry in bad.items()},
+        replaced_samples=sum(entry['times'] for entry in bad.values()),
         seed=runner.seed,
         command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         processes=runner.world_size,

@@ -1,6 +1,6 @@
 """Training any config of the three toolboxes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +21,7 @@ from mmattn.engine.prepare import (
     prepare,
     set_save_best,
     set_seed,
+    set_survival,
     set_work_dir,
 )
 from mmattn.engine.resume import choose_checkpoint, how_to_continue
@@ -61,6 +62,7 @@ def train(
     resume: str | None = None,
     auto_scale_lr: bool = False,
     seed: int | None = None,
+    survival: Mapping[str, object] | None = None,
     cfg_options: Sequence[str] = (),
     launcher: str = 'none',
     started: float | None = None,
@@ -76,6 +78,8 @@ def train(
         resume: 'auto' continues from the work dir's last checkpoint, a path from that.
         auto_scale_lr: Scale the learning rate by the batch size.
         seed: Of the random numbers; chosen by mmengine if None.
+        survival: Changes of the config's key ``survival``, see
+            :class:`mmattn.engine.survival.Survival`; a value of None is none.
         cfg_options: ``key=value`` changes of the config.
         launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
         started: ``time.time()`` at the start of the command.
@@ -94,6 +98,7 @@ def train(
     steps = [
         partial(set_work_dir, work_dir=work_dir, name=config, demo=bool(demo)),
         seed is not None and partial(set_seed, seed=seed),
+        partial(set_survival, options=survival or {}),
         amp and enable_amp,
         auto_scale_lr and enable_auto_scale_lr,
         data_root and partial(set_data_root, data_root=data_root),

@@ -12,7 +12,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmattn.datasets.reading import HOW_TO_LOOK, KEY, BadData, Fault
-from mmattn.engine.survival.saving import CheckpointHook
+from mmattn.engine.survival.checkpoint_hook import save_now
 
 # In the message hub, and so in checkpoints: file -> what is wrong, how often it was replaced, in
 # which of train, val and test.
@@ -82,10 +82,7 @@ class BadDataHook(Hook):
         others = f' (and {more} more in this batch)' if more else ''
         if part == 'train' and runner.iter:
             # Nothing of the iteration has begun.
-            step = dict(epoch=runner.epoch, iter=runner.iter)
-            for hook in runner.hooks:
-                if isinstance(hook, CheckpointHook):
-                    hook.save_now(runner, step)
+            save_now(runner, dict(epoch=runner.epoch, iter=runner.iter))
         where = f'{part}, iteration {runner.iter + 1}' if part == 'train' else part
         raise BadData(f'{path}: {what}{others}{why} ({where}). {HOW_TO_GO_ON} {HOW_TO_LOOK}')
 
