@@ -1,11 +1,16 @@
 """Writing files whole: an interruption leaves what was there before."""
 
 import os
+import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mmattn.utils.errors import UserError
+
+# Of the hidden folders in which files grow.
+PART = '.part'
 
 
 def refuse_existing(paths: Path | Iterable[Path], force: bool) -> None:
@@ -18,29 +23,43 @@ def refuse_existing(paths: Path | Iterable[Path], force: bool) -> None:
         raise UserError(f'{", ".join(existing)} exists already; --force overwrites.')
 
 
+@contextmanager
+def whole(path: str | Path) -> Iterator[Path]:
+    """Yield the path, of the same name, where a file is to be written in its stead.
+
+    Once the block has ended well the file is flushed to the disk and takes its place, and its
+    folder is flushed; otherwise nothing of it is left. The folder is made if it is not there.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A folder, since some writers go by the ending of a name, and since what lies in it gets
+    # the rights that the umask gives any file.
+    folder = tempfile.mkdtemp(dir=path.parent, prefix=f'.{path.name}.', suffix=PART)
+    part = Path(folder, path.name)
+    try:
+        yield part
+        # Windows flushes only what is open for writing, and replaces only what is closed.
+        with open(part, 'r+b') as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+        _flush_folder(path.parent)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def write_whole(path: str | Path, content: bytes | str) -> None:
     """Write all of a file (text as UTF-8) or nothing, flushed to the disk, with its folder made.
 
     Raises:
         UserError: If it cannot be written.
     """
-    path = Path(path)
     content = content.encode() if isinstance(content, str) else content
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-        try:
-            with os.fdopen(handle, 'wb') as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            # Temporary files are private; the result gets what the umask gives any file.
-            os.chmod(part, 0o666 & ~_umask())
-            # Closed by now: Windows replaces no open file.
-            os.replace(part, path)
-        except BaseException:
-            os.unlink(part)
-            raise
+        with whole(path) as part:
+            part.write_bytes(content)
     except OSError as error:
         raise UserError(f'{path} cannot be written: {error.strerror or error}.', 1) from error
 
@@ -54,7 +73,34 @@ def write_or_print(path: str | Path | None, text: str) -> None:
         print(f'written: {path}')
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def holds(path: Path, content: bytes, chunk: int = 1 << 20) -> bool:
+    """Whether a file, read again, is these bytes."""
+    start = 0
+    with open(path, 'rb', buffering=0) as file:
+        while read := file.read(chunk):
+            if read != content[start : start + len(read)]:
+                return False
+            start += len(read)
+    return start == len(content)
+
+
+def remove_parts(folder: str | Path) -> list[Path]:
+    """Remove what processes that died while they wrote have left in a folder."""
+    parts = [part for part in Path(folder).glob(f'.*{PART}') if not part.is_symlink()]
+    for part in parts:
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:  # as mmattn wrote them before
+            part.unlink(missing_ok=True)
+    return parts
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a new name in a folder outlive a power cut."""
+    if os.name != 'posix':
+        return
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
