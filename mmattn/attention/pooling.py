@@ -1,11 +1,10 @@
 """Pooling to a grid and back, and to windows; for any size, exportable and deterministic."""
 
 import functools
-import math
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmattn.kernels.primitive import is_channels_last, no_autocast, seen_through, wide_dtype
@@ -133,7 +132,9 @@ def sample_deviation(x: Tensor, dims: tuple[int, ...]) -> Tensor:
     Its gradient where nothing deviates is 0. The dtype is that of ``x``.
     """
     larger = torch.sym_max if exporting() else max
-    count = math.prod(x.shape[dim] for dim in dims)
+    count = 1
+    for dim in dims:  # torch.compile knows no math.prod
+        count *= x.shape[dim]
     with no_autocast(x):
         # Not x.std, which takes five times as long.
         distance = torch.linalg.vector_norm(x - x.mean(dims, keepdim=True), dim=dims)
