@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmattn.attention import checks
 from mmattn.attention.base import Weights, batch_norm
-from mmattn.attention.pooling import grid_means
+from mmattn.attention.pooling import grid_means, weigh_grid
 from mmattn.attention.se import Excitation
 from mmattn.registry import MODELS
 
@@ -53,7 +53,7 @@ class SPSE(Excitation):
 
     def squeeze(self, x: Tensor) -> Tensor:
         means = grid_means(x, *(conv.kernel_size[0] for conv in self.convs))
-        pooled = sum(_weighed(means[i], conv) for i, conv in enumerate(self.convs))
+        pooled = sum(weigh_grid(means[i], conv) for i, conv in enumerate(self.convs))
         return self.norm(pooled[:, :, None, None]).relu().flatten(1)
 
 
@@ -105,14 +105,5 @@ class RGSE(Excitation):
     def squeeze(self, x: Tensor) -> Tensor:
         if self.grid == 1:
             return super().squeeze(x).relu()
-        pooled = _weighed(*grid_means(x, self.grid), self.conv)
+        pooled = weigh_grid(*grid_means(x, self.grid), self.conv)
         return self.norm(pooled[:, :, None, None]).relu().flatten(1)
-
-
-def _weighed(grid: Tensor, conv: nn.Conv2d) -> Tensor:
-    """A depthwise convolution as large as its input: (N, C, g, g) -> (N, C).
-
-    As a product and a sum, which cost less than a convolution of such small maps.
-    """
-    weighed = (grid * conv.weight[:, 0].to(grid.dtype)).sum((2, 3))
-    return weighed if conv.bias is None else weighed + conv.bias.to(grid.dtype)
