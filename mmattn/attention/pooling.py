@@ -39,6 +39,15 @@ def grid_means(x: Tensor, *grids: int) -> list[Tensor]:
     return [means[:, :, corner, corner] for corner in corners]
 
 
+def weigh_grid(grid: Tensor, conv: nn.Conv2d) -> Tensor:
+    """A depthwise convolution as large as its input: (N, C, g, g) -> (N, C).
+
+    As a product and a sum, which cost less than a convolution of such small maps.
+    """
+    weighed = (grid * conv.weight[:, 0].to(grid.dtype)).sum((2, 3))
+    return weighed if conv.bias is None else weighed + conv.bias.to(grid.dtype)
+
+
 def spread_cells(grid: Tensor, x: Tensor) -> Tensor:
     """(N, C, K, L) -> (N, C, H, W), the size of ``x``: each place the mean of the cells it meets.
 
