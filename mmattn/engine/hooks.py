@@ -1,9 +1,7 @@
-"""Hooks that watch a run: losses, weights, what was loaded; and the memory format."""
+"""Hooks that watch what was loaded, and the memory format."""
 
 import logging
-import math
 from collections.abc import Collection
-from typing import Any
 
 import torch
 from mmengine.hooks import Hook
@@ -13,8 +11,12 @@ from torch import Tensor, nn
 
 from mmattn.attention import Attention
 from mmattn.backbones.loading import BARE_WEIGHTS, is_anothers
+from mmattn.engine.survival.finite import FiniteHook
 from mmattn.registry import HOOKS
-from mmattn.utils.errors import InvalidValue, UserError
+from mmattn.utils.errors import UserError
+
+# Its name before it looked at gradients.
+NonFiniteLossHook = FiniteHook
 
 
 @HOOKS.register_module()
@@ -29,59 +31,6 @@ class ChannelsLastHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         runner.model.to(memory_format=torch.channels_last)
-
-
-@HOOKS.register_module()
-class NonFiniteLossHook(Hook):
-    """Stop a run whose loss is NaN or infinite, and never save such weights.
-
-    Args:
-        patience: Non-finite losses in a row that are let pass. With dynamic loss
-            scaling a few are normal: the scaler skips those steps.
-    """
-
-    # After mmengine's RuntimeInfoHook, which fetches the losses from the device.
-    priority = 'ABOVE_NORMAL'
-
-    def __init__(self, patience: int = 0) -> None:
-        if patience < 0:
-            raise InvalidValue(f'patience={patience} must be 0 or more')
-        self.patience = patience
-        self._in_a_row = 0
-        self._where = ''
-
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
-    ) -> None:
-        self._where = f'iteration {runner.iter + 1}, epoch {runner.epoch + 1}'
-        fetched = runner.message_hub.log_scalars
-        bad = []
-        for name in (name for name in outputs or {} if 'loss' in name):
-            known = fetched.get(f'train/{name}')
-            number = float(outputs[name]) if known is None else known.current()
-            if not math.isfinite(number):
-                bad.append(f'{name}={number}')
-        self._in_a_row = self._in_a_row + 1 if bad else 0
-        if self._in_a_row > self.patience:
-            self._stop(runner, f'non-finite loss ({", ".join(bad)})')
-
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        # The step after the last loss may have ruined them.
-        finite = [weight.detach().isfinite().all() for weight in runner.model.parameters()]
-        if not torch.stack(finite).all():
-            self._stop(runner, 'non-finite weights')
-
-    def _stop(self, runner: Runner, what: str) -> None:
-        rates = runner.optim_wrapper.get_lr()
-        rate = next(iter(rates.values()))[0] if rates else float('nan')
-        raise UserError(
-            f'training stopped: {what} in {self._where}, at learning rate {rate:.3g}. The '
-            f'checkpoints of {runner.work_dir} were written before it. Usual cures: a lower '
-            'learning rate (optim_wrapper.optimizer.lr), a longer warm-up, clipped gradients '
-            '(optim_wrapper.clip_grad=dict(max_norm=35)), training without --amp, or looking for '
-            'degenerate boxes in the annotations.',
-            exit_code=1,
-        )
 
 
 class CheckpointFitHook(Hook):
