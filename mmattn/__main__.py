@@ -37,6 +37,16 @@ def build_parser() -> argparse.ArgumentParser:
     data = add('data', _data, 'the data sets: where to get them, what of them is here')
     data.add_argument('name', nargs='?', metavar='NAME', help='which one; without it a list')
     data.add_argument('--data-root', metavar='DIR', help='its folder, if not the default one')
+    data.add_argument(
+        '--verify', metavar='CONFIG', help="read every image and annotation of a config's data sets"
+    )
+    data.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='with --verify: change the config',
+    )
     text = "the papers' tables: the figures and the command of each row"
     rows = add('experiments', _experiments, text)
     rows.epilog = (
@@ -80,6 +90,10 @@ def _data(args: argparse.Namespace) -> int:
     from mmattn.datasets.guide_report import print_data_set, print_data_sets
     from mmattn.datasets.guides import find_guide
 
+    if args.verify is not None:
+        from mmattn.engine.verify import verify
+
+        return verify(args.verify, args.data_root, args.cfg_options)
     if args.name is None and args.data_root is None:
         return print_data_sets()
     if args.name is None:

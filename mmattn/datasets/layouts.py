@@ -49,6 +49,8 @@ class Layout:
     paths: Callable[[dict], Iterator[tuple[str, str]]] = usual_paths
     # Raises UserError for files that cannot be read or do not fit the class names; yields notes.
     check: Callable[[dict, type], Iterable[str]] = lambda dataset, reader: ()
+    # Yields (file, what) of the annotations that a reader leaves out without a word.
+    faults: Callable[[dict, type], Iterable[tuple[str, str]]] = lambda dataset, reader: ()
     # The values of num_classes that fit, None if that is not known.
     numbers: Callable[[dict, type], range | None] = as_many_as_names
 

@@ -115,7 +115,7 @@ class _Guard:
             data = type(self.dataset).prepare_data(self.dataset, index)
             return data, self._look(data), None
         except Exception as error:
-            files = self._files()
+            files = local_files(self.dataset, self.infos)
             found = ((path, _fault_of(path)) for path in files)
             fault = next((each for each in found if each[1]), None)
             if fault is not None:
@@ -125,17 +125,9 @@ class _Guard:
         finally:
             self.infos = None
 
-    def _files(self) -> list[str]:
-        """The local files that were read for the sample."""
-        backend = getattr(self.dataset, 'backend_args', None) or {}
-        if backend.get('backend', 'local') != 'local':
-            return []
-        paths = (v for info in self.infos for k, v in info.items() if k.endswith('path'))
-        return [path for path in paths if isinstance(path, str) and '://' not in path]
-
     def _look(self, data: Any) -> Fault | None:
         """What is wrong with a sample that was read without an error."""
-        files = self._files()
+        files = local_files(self.dataset, self.infos)
         for path in files:
             if os.path.isfile(path):
                 if is_cut_off(path):
@@ -165,6 +157,15 @@ class _Guard:
             if len(wrong):
                 return files[-1], f'label {int(wrong[0])}, but there are {len(classes)} classes'
         return None
+
+
+def local_files(dataset: BaseDataset, infos: Sequence[dict[str, Any]]) -> list[str]:
+    """The files, on this machine's disks, that these entries of a data set name."""
+    backend = getattr(dataset, 'backend_args', None) or {}
+    if backend.get('backend', 'local') != 'local':
+        return []
+    paths = (value for info in infos for key, value in info.items() if key.endswith('path'))
+    return [path for path in paths if isinstance(path, str) and '://' not in path]
 
 
 def _fault_of(path: str) -> str:

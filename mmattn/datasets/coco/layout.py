@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from mmattn.datasets.boxes import CLIPPED, Box, clean_box, corners_of
 from mmattn.datasets.coco_json import read_json
 from mmattn.datasets.layouts import Layout, class_names, describe_unknown, listed, usual_paths
 from mmattn.utils.errors import UserError
@@ -96,8 +97,29 @@ def _look_into(path: Path) -> list[dict] | None:
     return None
 
 
+def faults(dataset: dict, reader: type) -> Iterator[tuple[str, str]]:
+    """Yield (file, what) of every annotation that mmdet leaves out without a word."""
+    path = Path(next(usual_paths(dataset))[0]).expanduser()
+    content = read_json(path, ('images', 'categories'))
+    sizes = {each.get('id'): (each.get('width'), each.get('height')) for each in content['images']}
+    if len(sizes) < len(content['images']):
+        yield str(path), f'{len(content["images"]) - len(sizes)} images have the id of another'
+    categories = {each.get('id') for each in content['categories']}
+    for each in content.get('annotations', ()):
+        why = '' if each.get('category_id') in categories else 'its category is not in the file'
+        if each.get('image_id') not in sizes:
+            why = 'its image is not in the file'
+        elif not why:
+            bbox = each.get('bbox')
+            box = Box('', corners_of(bbox) if isinstance(bbox, list) else None)
+            _, why = clean_box(box, *sizes[each['image_id']], ('',))
+        if why not in ('', CLIPPED):
+            yield str(path), f'annotation {each.get("id")}: {why} (bbox {each.get("bbox")})'
+
+
 LAYOUT = Layout(
     ('CocoDataset',),
     unlike=('CocoPanopticDataset', 'LVISV05Dataset', 'LVISV1Dataset', 'V3DetDataset'),
     check=check,
+    faults=faults,
 )

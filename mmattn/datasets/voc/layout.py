@@ -4,12 +4,15 @@ import os.path as osp
 from collections.abc import Iterator
 from pathlib import Path
 
+from mmattn.datasets.boxes import CLIPPED, clean_box
 from mmattn.datasets.layouts import Layout, class_names, describe_unknown, listed, similar
 from mmattn.datasets.voc.converter import parse_xml, read_split_file
 from mmattn.utils.errors import UserError
 
 # Files after which classes that were not seen yet are taken for rare.
 ENOUGH = 1000
+# Pixels of a side that nobody knows.
+MOST = 10**6
 
 
 def paths(dataset: dict) -> Iterator[tuple[str, str]]:
@@ -49,6 +52,28 @@ def check(dataset: dict, reader: type) -> Iterator[str]:
         yield f'{text}; not asked for: {listed(sorted(others))}.'
 
 
+def faults(dataset: dict, reader: type) -> Iterator[tuple[str, str]]:
+    """Yield (file, what) of every xml file and box that is left out without a word."""
+    *_, (folder, _), _ = paths(dataset)
+    for file in sorted(Path(osp.expanduser(folder)).glob('*.xml')):
+        try:
+            record = parse_xml(file)
+        except UserError as error:
+            yield str(file), str(error)
+            continue
+        for box in record.boxes:
+            # Of an image of unknown size; that of the image is seen when it is read.
+            size = record.width or MOST, record.height or MOST
+            label = box.label or None
+            _, why = clean_box(box, *size, (label,))
+            if why not in ('', CLIPPED):
+                yield str(file), f'{why} ({label} {box.corners})'
+
+
 LAYOUT = Layout(
-    ('XMLDataset', 'VOCDataset'), unlike=('WIDERFaceDataset',), paths=paths, check=check
+    ('XMLDataset', 'VOCDataset'),
+    unlike=('WIDERFaceDataset',),
+    paths=paths,
+    check=check,
+    faults=faults,
 )
