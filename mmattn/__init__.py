@@ -16,6 +16,10 @@ _words = iter(sys.orig_argv)
 if sys.argv[:1] != ['-m'] or '-m' not in _words or next(_words, '') != __name__:
     from mmattn import registry  # noqa: F401
 
+    # From now on mmengine loads checkpoints safely; the registry sees to it where it comes later.
+    if 'mmengine.runner' in sys.modules:
+        from mmattn.utils import loading  # noqa: F401
+
 
 def __getattr__(name: str) -> ModuleType:
     """The subpackages with public classes, imported when they are asked for."""

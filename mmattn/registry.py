@@ -74,6 +74,8 @@ class LazyRegistry(roots.Registry):
     def _import(self, name: str) -> None:
         if name not in self.modules or name in self._module_dict:
             return
+        # Whatever loads a member's weights reads them safely.
+        import_module('mmattn.utils.loading')
         try:
             import_module(self.modules[name])
         except ModuleNotFoundError as error:

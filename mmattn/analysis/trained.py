@@ -21,7 +21,7 @@ from mmattn.engine.data_check import check_data
 from mmattn.engine.data_root import set_data_root
 from mmattn.engine.machine import adapt_to_machine
 from mmattn.engine.prepare import prepare
-from mmattn.utils.checkpoints import read_checkpoint, unwrap
+from mmattn.utils.checkpoints import load_weights, read_checkpoint, unwrap
 from mmattn.utils.errors import UserError
 from mmattn.utils.walk import iter_datasets, type_name
 
@@ -55,7 +55,8 @@ class Trained:
         with self.scope():
             self.model: nn.Module = MODELS.build(self.cfg.model)
         if checkpoint is not None:
-            load_weights(self.model, checkpoint)
+            tensors = unwrap(read_checkpoint(checkpoint), checkpoint).tensors
+            load_weights(self.model, tensors, checkpoint)
         self.model.to(device).eval().requires_grad_(False)
 
     def scope(self) -> Any:
@@ -182,29 +183,6 @@ def names_of(models: Sequence[Described]) -> list[str]:
         name if names.count(name) == 1 else f'{name} ({names[: index + 1].count(name)})'
         for index, name in enumerate(names)
     ]
-
-
-def load_weights(model: nn.Module, checkpoint: str) -> None:
-    """Load a checkpoint of the whole model, or of its backbone alone, completely.
-
-    Raises:
-        UserError: If the file is no checkpoint, or a weight is missing, superfluous or of another
-            shape.
-    """
-    tensors = unwrap(read_checkpoint(checkpoint), checkpoint).tensors
-    whole = any(key.startswith('backbone.') for key in tensors)
-    try:
-        found = (model if whole else model.backbone).load_state_dict(tensors, strict=False)
-    except (RuntimeError, ValueError) as error:
-        text = ' '.join(str(error).split())
-        raise UserError(f'{checkpoint} does not fit the config: {text}') from error
-    missing = [key for key in found.missing_keys if not key.endswith('num_batches_tracked')]
-    if missing or found.unexpected_keys:
-        raise UserError(
-            f'{checkpoint} does not fit the config: {len(missing)} keys are missing '
-            f'({", ".join(missing[:3]) or "none"}), {len(found.unexpected_keys)} have no place '
-            f'({", ".join(found.unexpected_keys[:3]) or "none"}).'
-        )
 
 
 def choose(images: Sequence, number: int, seed: int = 0) -> list:

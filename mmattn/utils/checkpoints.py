@@ -2,39 +2,35 @@
 
 import io
 import json
-import pickle
 import re
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import torch
-from mmengine.runner import CheckpointLoader
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
+from mmattn.utils.archives import (
+    SAVE_STATE,
+    TAR,
+    ZIP,
+    read_archive,
+    read_legacy,
+    verify_archive,
+)
 from mmattn.utils.errors import UserError
+from mmattn.utils.plain_data import check_tree
+from mmattn.utils.rebuilding import Foreign, NeedsTrust, shown
 
 # Keys under which training scripts put the weights; averages only if there is no other.
 WRAPPERS = ['state_dict', 'model_state_dict', 'model_state', 'model', 'net', 'network']
 WRAPPERS += ['state_dict_ema', 'model_ema']
 # Put in front of every key by DataParallel and by torch.compile.
 PREFIXES = ('module.', '_orig_mod.')
-
-# What a state_dict needs. A pickle may name any function to be called while it is read.
-REBUILD = ('_rebuild_tensor', '_rebuild_tensor_v2', '_rebuild_tensor_v3', '_rebuild_parameter')
-SAFE = {
-    'collections': ('OrderedDict', 'defaultdict'),
-    'torch': ('Size', 'device'),
-    'torch.storage': ('UntypedStorage',),
-    'torch._utils': REBUILD,
-    '_codecs': ('encode',),
-    'builtins': ('set', 'frozenset', 'complex', 'bytearray', 'slice', 'range'),
-    '__builtin__': ('set', 'frozenset', 'complex', 'bytearray', 'slice', 'xrange'),
-}
 FIRST_BYTES = {
     b'<': 'is a web page, not a checkpoint; the download went wrong',
     b'version https://git-lfs': 'is a Git LFS pointer; fetch the file itself with git lfs pull',
@@ -42,20 +38,14 @@ FIRST_BYTES = {
     b'BZh': 'is bzip2-compressed; unpack it first',
     b'\x89HDF': 'is an HDF5 file (Keras?), not a PyTorch checkpoint',
 }
-# First bytes of a zip archive, as torch.save and TorchScript write them.
-ZIP = b'PK\x03\x04'
-SAVE_STATE = 'whose code would have to run; save model.state_dict() with the code it came from'
+TRUST = (
+    'If you trust who made it with this machine, --trust-checkpoint (in a config '
+    'survival=dict(trust_checkpoint=True)) lets it run'
+)
 # Under which safetensors' metadata holds ours. One key only: their order in the file is random.
 META = 'mmattn_meta'
 
-
-class Foreign:
-    """Stands for an object of a class that is not needed, and so is not loaded."""
-
-    def _ignore(self, *args: Any, **options: Any) -> None:
-        pass
-
-    __init__ = __setstate__ = __setitem__ = append = extend = add = _ignore
+_trusted: ContextVar[bool] = ContextVar('trusted', default=False)
 
 
 class Weights(NamedTuple):
@@ -66,106 +56,121 @@ class Weights(NamedTuple):
     notes: list[str]
 
 
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        is_dtype = module == 'torch' and isinstance(getattr(torch, name, None), torch.dtype)
-        if is_dtype or name in SAFE.get(module, ()):
-            return super().find_class(module, name)
-        return type(name, (Foreign,), {'__module__': module})
+@contextmanager
+def trusting(trust: bool = True) -> Iterator[None]:
+    """Within it, checkpoints are read as torch.load does, which runs what they ask for."""
+    token = _trusted.set(trust or _trusted.get())
+    try:
+        yield
+    finally:
+        _trusted.reset(token)
 
 
-# What torch.load asks of a pickle module.
-_pickle = SimpleNamespace(
-    __name__='mmattn',
-    Unpickler=_Unpickler,
-    load=lambda file, **options: _Unpickler(file, **options).load(),
-)
+def is_trusting() -> bool:
+    return _trusted.get()
 
 
 def read_checkpoint(path: str | Path) -> Any:
-    """Read a .pth, .pt, .pth.tar, .bin or .safetensors file on the CPU.
+    """Read the weights of a .pth, .pt, .pth.tar, .bin or .safetensors file, on the CPU.
 
     No code of the file's author runs: objects of other classes than tensors and plain
-    containers (optimizers, configs, hooks' records) become :class:`Foreign`, and TorchScript
-    is refused. A safetensors file is its tensors, in ``state_dict`` if it has a ``meta`` that
+    containers (configs, a training script's options) become :class:`Foreign`; a file that asks
+    for a call of a function is refused, unless within :func:`trusting`, and TorchScript always.
+    A safetensors file is its tensors, in ``state_dict`` if it has a ``meta`` that
     :func:`to_safetensors` wrote.
 
     Raises:
-        UserError: If the file is missing, damaged or no checkpoint.
+        UserError: If the file is missing, damaged, refused or no checkpoint.
     """
     if re.match(r'\w\w+:/', str(path)):
         raise UserError(f'{path} is a URL; download it first and give the file.')
     file = require_file(path, 'the checkpoint')
+    with open(file, 'rb') as stream:
+        return read_stream(stream, str(path), lenient=True)
+
+
+def read_stream(stream: BinaryIO, name: str, location: Any = None, lenient: bool = False) -> Any:
+    """The content of an open file.
+
+    Args:
+        name: For messages.
+        location: Where tensors go, as ``map_location`` of torch.load; None is the CPU.
+        lenient: Let :class:`Foreign` stand for objects that are not loaded.
+
+    Raises:
+        UserError: If it is damaged, refused or no checkpoint.
+    """
     try:
-        return _read(file)
+        return _read(stream, location, lenient)
+    except NeedsTrust as error:
+        raise UserError(f'{name} is not read: it {error}. {TRUST}.') from error
     except UserError as error:
-        message = f'{path} is no PyTorch checkpoint, or a damaged one: it {error}.'
+        message = f'{name} is no PyTorch checkpoint, or a damaged one: it {error}.'
         raise UserError(message) from error
 
 
 def broken(path: Path) -> str | None:
     """Say why a checkpoint file cannot be read ('it is empty'), or None if it can."""
     try:
-        _read(path, archives=False)
+        with open(path, 'rb') as stream:
+            _read(stream, archives=False)
     except UserError as error:
         return f'it {error}'
     return None
 
 
-def _read(path: Path, archives: bool = True) -> Any:
+def _read(
+    stream: BinaryIO, location: Any = None, lenient: bool = True, archives: bool = True
+) -> Any:
     """What is in a file; of an archive, if that is not wanted, only the checksums are read.
-
-    A truncated archive has no directory at its end, a damaged one a wrong checksum; torch reads
-    damaged tensors without a word.
 
     Raises:
         UserError: Saying what "it" is.
     """
-    with open(path, 'rb') as file:
-        head = file.read(512)
+    head = stream.read(512)
+    stream.seek(0)
+    is_zip = head.startswith(ZIP)
     try:
         if head[8:9] == b'{':
-            return _read_safetensors(path)
+            data = _read_safetensors(stream, location)
+            check_tree(data)
+            return data
         for start, what in FIRST_BYTES.items():
             if head.lstrip().startswith(start):
                 raise UserError(what)
-        if head.startswith(ZIP):
-            # The reader of torch.load, which hands TorchScript to torch.jit.load: a crafted
-            # archive may look different to zipfile.
-            if 'constants.pkl' in torch._C.PyTorchFileReader(str(path)).get_all_records():
-                raise UserError(f'is a TorchScript program, {SAVE_STATE}')
-            with zipfile.ZipFile(path) as archive:
-                bad = archive.testzip()
-            if bad is not None:
-                raise UserError(f'has a damaged part, {bad}')
-            if not archives:
-                return None
         if not head:
             raise UserError('is empty')
-        return torch.load(path, map_location='cpu', pickle_module=_pickle, weights_only=False)
-    except UserError:
+        if head[257:].startswith(TAR):
+            raise UserError('is a tar archive, as torch 0.1 wrote them')
+        if is_zip and (is_trusting() or not archives):
+            verify_archive(stream)
+            stream.seek(0)
+        if is_zip and not archives:
+            return None
+        if is_trusting():
+            return torch.load(stream, map_location=location or 'cpu', weights_only=False)
+        data = (read_archive if is_zip else read_legacy)(stream, location, lenient)
+        check_tree(data, lenient)
+        return data
+    except (UserError, KeyboardInterrupt):
         raise
     except Exception as error:  # a damaged pickle can raise anything
         raise UserError(f'is truncated or not a checkpoint: {_first_line(error)}') from error
 
 
 def _first_line(error: Exception) -> str:
-    return f'{type(error).__name__}: {error}'.strip().split('\n')[0].rstrip(': ')
+    return ascii(f'{type(error).__name__}: {error}'.strip().split('\n')[0].rstrip(': '))[1:-1]
 
 
-def _read_safetensors(path: Path) -> dict[str, Any]:
-    with safe_open(path, 'pt') as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+def _read_safetensors(stream: BinaryIO, location: Any) -> dict[str, Any]:
+    # Others than names of devices are for what torch.save wrote.
+    device = location if isinstance(location, (str, torch.device)) else 'cpu'
+    with safe_open(stream.name, 'pt') as file:
+        tensors = {name: file.get_tensor(name).to(device) for name in file.keys()}  # noqa: SIM118
         metadata = file.metadata() or {}
     if META not in metadata:
         return tensors
     return dict(state_dict=tensors, meta=json.loads(metadata[META]))
-
-
-@CheckpointLoader.register_scheme(prefixes=r'.*\.safetensors$', force=True)
-def _load_safetensors(filename: str, map_location: Any = None) -> dict[str, Any]:
-    """What lets ``load_from`` and ``init_cfg`` name a safetensors file."""
-    return read_checkpoint(filename)
 
 
 def unwrap(data: Any, path: str | Path) -> Weights:
@@ -178,8 +183,8 @@ def unwrap(data: Any, path: str | Path) -> Weights:
     meta = data.get('meta') if isinstance(data, Mapping) else None
     while True:
         if isinstance(data, Foreign):
-            kind = f'{type(data).__module__}.{type(data).__name__}'
-            raise UserError(f'{path} holds a whole pickled model or object ({kind}), {SAVE_STATE}.')
+            kind = f'a whole pickled model or object ({shown(data.name)})'
+            raise UserError(f'{path} holds {kind}, {SAVE_STATE}.')
         if not isinstance(data, Mapping):
             raise UserError(f'{path} holds a {type(data).__name__} instead of a state_dict.')
         wrapper = next((name for name in WRAPPERS if name in data), None)
@@ -224,6 +229,29 @@ def plain(node: Any) -> Any:
     if isinstance(node, (list, tuple)):
         return type(node)(plain(value) for value in node if not isinstance(value, Foreign))
     return node
+
+
+def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], file: str | Path) -> None:
+    """Load a checkpoint of the whole model, or of its backbone alone, completely.
+
+    Raises:
+        UserError: If a weight is missing, superfluous or of another shape.
+    """
+    target = model
+    if not any(key.startswith('backbone.') for key in tensors) and hasattr(model, 'backbone'):
+        target = model.backbone
+    try:
+        missing, unexpected = target.load_state_dict(dict(tensors), strict=False)
+    except (RuntimeError, ValueError) as error:
+        text = ' '.join(str(error).split())
+        raise UserError(f'{file} does not fit the config: {text}') from error
+    missing = [key for key in missing if not key.endswith('num_batches_tracked')]
+    if missing or unexpected:
+        raise UserError(
+            f'{file} does not fit the config: {len(missing)} keys are missing '
+            f'({", ".join(missing[:3]) or "none"}), {len(unexpected)} have no place '
+            f'({", ".join(unexpected[:3]) or "none"}).'
+        )
 
 
 def to_bytes(checkpoint: dict[str, Any]) -> bytes:

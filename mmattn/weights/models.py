@@ -12,7 +12,7 @@ from mmengine.utils import import_modules_from_strings
 from torch import Tensor, nn
 
 from mmattn.engine.prepare import prepare
-from mmattn.utils.checkpoints import read_checkpoint, unwrap
+from mmattn.utils.checkpoints import load_weights, read_checkpoint, unwrap
 from mmattn.utils.errors import UserError
 from mmattn.utils.walk import iter_dicts
 
@@ -61,29 +61,6 @@ def load_model(config: str, checkpoint: Path | None, options: Sequence[str] = ()
     else:
         notes.append('no checkpoint was given: the weights are random')
     return Loaded(model.eval(), cfg, meta, notes)
-
-
-def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], file: str) -> None:
-    """Load a checkpoint of the whole model, or of its backbone alone, completely.
-
-    Raises:
-        UserError: If a weight is missing, superfluous or of another shape.
-    """
-    target = model
-    if not any(key.startswith('backbone.') for key in tensors) and hasattr(model, 'backbone'):
-        target = model.backbone
-    try:
-        missing, unexpected = target.load_state_dict(dict(tensors), strict=False)
-    except (RuntimeError, ValueError) as error:
-        text = ' '.join(str(error).split())
-        raise UserError(f'{file} does not fit the config: {text}') from error
-    missing = [key for key in missing if not key.endswith('num_batches_tracked')]
-    if missing or unexpected:
-        raise UserError(
-            f'{file} does not fit the config: {len(missing)} keys are missing '
-            f'({", ".join(missing[:3]) or "none"}), {len(unexpected)} have no place '
-            f'({", ".join(unexpected[:3]) or "none"}).'
-        )
 
 
 def relative_error(actual: Tensor, expected: Tensor) -> float:

@@ -11,10 +11,10 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mmattn.engine.config import parse_options
-from mmattn.utils.checkpoints import to_bytes
+from mmattn.utils.checkpoints import load_weights, to_bytes
 from mmattn.utils.errors import UserError
 from mmattn.utils.files import refuse_existing, write_whole
-from mmattn.weights.models import as_tuple, load_model, load_weights, random_images, relative_error
+from mmattn.weights.models import as_tuple, load_model, random_images, relative_error
 
 TOLERANCE = 1e-4
 # (height, width) of the images on which outputs are compared.
