@@ -213,8 +213,8 @@ def check_kernels(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> N
     """The outputs and all gradients are those of pure PyTorch, in both memory formats."""
     for warm_start, training in product((False, True), (False, True)):
         module = _randomised(cls, in_channels, arguments, warm_start=warm_start).train(training)
-        # Behind a norm of the values of two images a gradient has no digits.
-        x = torch.randn(4, in_channels, 9, 14)
+        # A norm of the means of two images, or of images that are alike, leaves no digits.
+        x = torch.randn(4, in_channels, 9, 14) + 0.3 * torch.randn(4, in_channels, 1, 1)
         grad = torch.randn_like(x)
         expected = _results(module, x, grad, 'pure')
         for memory_format in (torch.contiguous_format, torch.channels_last):
@@ -223,7 +223,7 @@ def check_kernels(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> N
                 # A sum that cancels, as of a bias in front of a BatchNorm, has no digits.
                 scale = max(value.norm().item(), 0.1 * grad.norm().item())
                 off = (actual[key] - value).norm().item() / scale
-                tolerance = 2e-6 if key == 'the output' else 1e-5
+                tolerance = 2e-6 if key == 'the output' else 3e-5
                 assert off < tolerance, f'with kernels {key} is off by {off:.2g}, {memory_format}'
 
 
