@@ -16,12 +16,12 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import _load_checkpoint, save_checkpoint
 
-from mmattn.engine.survival.saving import BACKEND, SaveFailed, Unsaved, is_local, on_main
+from mmattn.engine.distributed import on_first
+from mmattn.engine.resume import POINTER
+from mmattn.engine.survival.saving import BACKEND, SaveFailed, Unsaved, is_local, on_disk
 from mmattn.utils.errors import UserError
 from mmattn.utils.files import remove_parts, write_whole
 
-# In the work dir: the path of the checkpoint that was written last.
-POINTER = 'last_checkpoint'
 # What the message hub, and so every checkpoint, knows: how many saves have failed, and the path
 # of a checkpoint between the intervals, which the next one replaces.
 FAILED_SAVES, PASSING = 'failed_saves', 'passing_ckpt'
@@ -75,7 +75,7 @@ class CheckpointHook(EngineCheckpointHook):
         super().before_train(runner)
         if not self._is_local:
             return
-        on_main(partial(self._clear, runner))
+        on_first(partial(self._clear, runner))
         # The folder may have moved since the checkpoint was written.
         known = runner.message_hub.runtime_info
         for metric in self.key_indicators if self.save_best else ():
@@ -227,7 +227,7 @@ class CheckpointHook(EngineCheckpointHook):
             super()._publish_model(runner, ckpt_path)
             return
         try:
-            on_main(partial(self._publish, runner, ckpt_path))
+            on_disk(partial(self._publish, runner, ckpt_path))
         except SaveFailed as error:
             self._missing = str(error)
 

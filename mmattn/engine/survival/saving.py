@@ -4,11 +4,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.fileio import FileClient, get_file_backend, register_backend
 from mmengine.fileio.backends import LocalBackend
 
-from mmattn.utils.errors import UserError, one_line
+from mmattn.engine.distributed import on_first
+from mmattn.utils.errors import UserError
 from mmattn.utils.files import holds, whole
 
 # Its name among mmengine's file backends.
@@ -69,29 +69,22 @@ def save_whole(
         target = dict(file_client_args=None, backend_args=dict(backend=BACKEND))
     names = ('save_optimizer', 'save_param_scheduler', 'meta', 'by_epoch')
     options.update(zip(names, args, strict=False))
-    on_main(partial(save, out_dir, filename, **target, **options))
+    on_disk(partial(save, out_dir, filename, **target, **options))
 
 
-def on_main(save: Callable[[], None]) -> None:
-    """Save in the first process; every process raises what it raised there.
+def on_disk(save: Callable[[], None]) -> None:
+    """Save in the first process; if the disk refuses it, every process raises SaveFailed."""
 
-    All processes call it: otherwise those that save nothing would wait for the first one.
-    """
-    failed: list[Any] = [None]
-    error = None
-    if is_main_process():
+    def attempt() -> str:
         try:
             save()
-        except UserError as caught:
-            error, failed = caught, [(type(caught) is SaveFailed, str(caught), caught.exit_code)]
-        except Exception as caught:
-            error, failed = caught, [(False, f'process 0: {one_line(caught)}', 1)]
-    broadcast_object_list(failed)
-    if error is not None:
-        raise error
-    if failed[0] is not None:
-        refused, message, exit_code = failed[0]
-        raise SaveFailed(message) if refused else UserError(message, exit_code)
+        except SaveFailed as error:
+            return str(error)
+        return ''
+
+    refused = on_first(attempt)
+    if refused:
+        raise SaveFailed(refused)
 
 
 def is_local(out_dir: str, file_client_args: dict | None, backend_args: dict | None) -> bool:
