@@ -32,4 +32,4 @@ class ESE(GateAttention):
         self.fc = nn.Linear(in_channels, in_channels)
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
-        return dict(channels=F.hardsigmoid(self.fc(kernels.mean(x))))
+        return dict(channels=F.relu6(self.fc(kernels.mean(x)) + 3) / 6)

@@ -49,14 +49,13 @@ class GC(Attention):
         super().__init__(in_channels, warm_start)
         checks.require(self, ratio > 0, f'ratio must be positive, got {ratio!r}')
         checks.choice(self, 'pooling_type', pooling_type, POOLS)
-        valid = not isinstance(fusion_types, str) and 0 < len(set(fusion_types) & set(FUSIONS))
-        valid = valid and set(fusion_types) <= set(FUSIONS)
+        fusions = set() if isinstance(fusion_types, str) else set(fusion_types)
         message = f'fusion_types must be one or both of {FUSIONS}, got {fusion_types!r}'
-        checks.require(self, valid, message)
+        checks.require(self, bool(fusions) and fusions <= set(FUSIONS), message)
         hidden = max(1, int(in_channels * ratio))
         self.conv_mask = nn.Conv2d(in_channels, 1, 1) if pooling_type == 'att' else None
-        self.channel_add_conv = self._branch(hidden, 'channel_add' in fusion_types)
-        self.channel_mul_conv = self._branch(hidden, 'channel_mul' in fusion_types)
+        self.channel_add_conv = self._branch(hidden, 'channel_add' in fusions)
+        self.channel_mul_conv = self._branch(hidden, 'channel_mul' in fusions)
         if self.conv_mask is not None:
             nn.init.kaiming_normal_(self.conv_mask.weight, nonlinearity='relu')
             nn.init.zeros_(self.conv_mask.bias)

@@ -1,5 +1,6 @@
 """Weighing the positions of a map against each other."""
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -41,8 +42,8 @@ def attend_to(queries: Tensor, keys: Tensor, values: Tensor, scale: float = 1) -
     """softmax over j of (scale * q_i k_j), times v_j.
 
     By torch's fused attention, which keeps neither the L x M logits nor their softmax, in
-    float32 whatever the dtype. What is exported, and what a GPU has no kernel for, writes
-    them out.
+    float32 whatever the dtype. What is exported, what a GPU has no kernel for, and a second
+    derivative, write them out.
 
     Args:
         queries: (N, L, D).
@@ -52,9 +53,41 @@ def attend_to(queries: Tensor, keys: Tensor, values: Tensor, scale: float = 1) -
     Returns:
         (N, L, E).
     """
-    width = values.shape[2] - queries.shape[2]
-    if width > 0 and values.device.type == 'cpu' and not seen_through(values):
+    if not torch.is_grad_enabled() or seen_through(values):
+        return _fused(queries, keys, values, scale)
+    return _Attend.apply(queries, keys, values, scale)
+
+
+def _fused(queries: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
+    heads = [queries, keys, values]
+    if values.device.type == 'cpu' and not seen_through(values):
         # The fused one of a CPU asks for one width; zeros add nothing to a product.
-        queries, keys = F.pad(queries, (0, width)), F.pad(keys, (0, width))
-    heads = [t.contiguous().unsqueeze(1) for t in (queries, keys, values)]
-    return F.scaled_dot_product_attention(*heads, scale=scale)[:, 0]
+        width = max(t.shape[2] for t in heads)
+        heads = [t if t.shape[2] == width else F.pad(t, (0, width - t.shape[2])) for t in heads]
+    heads = [t.contiguous().unsqueeze(1) for t in heads]
+    out = F.scaled_dot_product_attention(*heads, scale=scale)[:, 0]
+    return out[:, :, : values.shape[2]]
+
+
+class _Attend(torch.autograd.Function):
+    """The fused attention has no second derivative; this one has, and saves its inputs alone."""
+
+    @staticmethod
+    def forward(ctx, queries, keys, values, scale):
+        ctx.save_for_backward(queries, keys, values)
+        ctx.scale = scale
+        return _fused(queries, keys, values, scale)
+
+    @staticmethod
+    def backward(ctx, grad):
+        inputs, twice = list(ctx.saved_tensors), torch.is_grad_enabled()
+        with torch.enable_grad():
+            if twice:
+                queries, keys, values = inputs = [t.view_as(t) for t in inputs]
+                logits = queries @ keys.transpose(1, 2) * ctx.scale
+                out = logits.softmax(2) @ values
+            else:
+                inputs = [t.detach().requires_grad_() for t in inputs]
+                out = _fused(*inputs, ctx.scale)
+            grads = torch.autograd.grad(out, inputs, grad.to(out.dtype), create_graph=twice)
+        return *grads, None

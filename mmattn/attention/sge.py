@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mmattn import kernels
 from mmattn.attention import checks
 from mmattn.attention.base import GateAttention
+from mmattn.attention.pooling import sample_deviation
 from mmattn.registry import MODELS
 
 
@@ -43,9 +44,7 @@ class SGE(GateAttention):
         means = kernels.mean(x).reshape(x.shape[0], self.groups, 1, -1)
         likeness = (means @ x.flatten(2).unflatten(1, (self.groups, -1))).to(x.dtype)
         likeness = likeness.reshape(x.shape[0], self.groups, *x.shape[2:])
-        several = 1 if x.shape[2] * x.shape[3] > 1 else 0
-        deviation = likeness.std((2, 3), correction=several, keepdim=True)
-        centred = likeness - likeness.mean((2, 3), keepdim=True)
-        normed = centred / (deviation + 1e-5)
+        deviation = sample_deviation(likeness, (2, 3))[:, :, None, None]
+        normed = (likeness - likeness.mean((2, 3), keepdim=True)) / (deviation + 1e-5)
         logits = normed * self.weight.to(x.dtype) + self.bias.to(x.dtype)
         return dict(planes=logits.sigmoid())

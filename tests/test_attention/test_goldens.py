@@ -29,10 +29,19 @@ CLASSES = {
     'caa': ('CAA', {}),
     'a2': ('A2', {}),
     'bam': ('BAM', {}),
+    'cam': ('CAM', {}),
+    'cot': ('CoT', {}),
+    'criss_cross': ('CrissCross', {}),
+    'danet': ('DANet', {}),
     'ese': ('ESE', {}),
     'external': ('External', {}),
     'gc': ('GC', {}),
     'gct': ('GCT', {}),
+    'ge': ('GE', {}),
+    'ge_global': ('GE', dict(extra_params=True, use_mlp=False, bias=True)),
+    'nonlocal': ('NonLocal', {}),
+    'pam': ('PAM', {}),
+    'parnet': ('ParNet', {}),
     'polarized_parallel': ('ParallelPolarized', {}),
     'polarized_parallel_paper': ('ParallelPolarized', dict(form='paper')),
     'polarized_sequential': ('SequentialPolarized', {}),
@@ -70,9 +79,12 @@ ARGUMENTS = {
     'dct_w': None,
     'freq_sel_method': 'freq_sel',
     'rate': 'reduction',
+    'layer_idx': 'map_size',
     'norm_cfg': 'norm',
     'act_cfg': 'act',
 }
+# The originals' values -> ours: maps of 56, 28, 14, 7 by stage, from 1.
+VALUES = {'layer_idx': lambda stage: 112 >> stage}
 # Two channels of LSK's maximum are 2e-6 apart at one place: float32 may swap them, and their
 # gradients.
 TIES = {('lsk_attention_055', torch.float32)}
@@ -117,6 +129,7 @@ def build(case, name):
     """Our module for a case, by its arguments."""
     cls, arguments = CLASSES[name]
     for key, value in case['constructor_args'].items():
+        value = VALUES.get(key, lambda value: value)(value)
         key = None if key in CHANNELS else ARGUMENTS.get(key, key)
         if key is not None:
             arguments = {**arguments, key: value}
