@@ -9,7 +9,9 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+import numpy as np
 import torch
+from mmengine.logging import HistoryBuffer
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -29,6 +31,8 @@ from mmattn.utils.rebuilding import Foreign, NeedsTrust, shown
 # Keys under which training scripts put the weights; averages only if there is no other.
 WRAPPERS = ['state_dict', 'model_state_dict', 'model_state', 'model', 'net', 'network']
 WRAPPERS += ['state_dict_ema', 'model_ema']
+# What is dropped where only data is wanted.
+OBJECTS = (Foreign, HistoryBuffer)
 # Put in front of every key by DataParallel and by torch.compile.
 PREFIXES = ('module.', '_orig_mod.')
 FIRST_BYTES = {
@@ -223,12 +227,12 @@ def _averages(data: Mapping, taken: str) -> list[str]:
 
 
 def plain(node: Any) -> Any:
-    """Without objects whose classes were not loaded."""
+    """As data that torch.load reads with weights_only and JSON holds, without other objects."""
     if isinstance(node, Mapping):
-        return {k: plain(v) for k, v in node.items() if not isinstance(v, Foreign)}
+        return {k: plain(v) for k, v in node.items() if not isinstance(v, OBJECTS)}
     if isinstance(node, (list, tuple)):
-        return type(node)(plain(value) for value in node if not isinstance(value, Foreign))
-    return node
+        return type(node)(plain(value) for value in node if not isinstance(value, OBJECTS))
+    return node.tolist() if isinstance(node, (np.ndarray, np.generic)) else node
 
 
 def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], file: str | Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from mmattn.utils.checkpoints import Foreign, plain, read_checkpoint, to_bytes, to_safetensors
+from mmattn.utils.checkpoints import OBJECTS, plain, read_checkpoint, to_bytes, to_safetensors
 from mmattn.utils.errors import UserError
 from mmattn.utils.files import refuse_existing, write_whole
 
@@ -53,7 +53,7 @@ def publish(src: Path, dst: Path, force: bool = False, kind: str | None = None) 
         raise UserError(f'{src} holds no weights: its keys are {", ".join(map(str, data))}.')
     meta = data.get('meta') if isinstance(data.get('meta'), Mapping) else {}
     removed = [key for key in data if key not in KEPT]
-    removed += [f'meta.{key}' for key in meta if key in RUN_ONLY or isinstance(meta[key], Foreign)]
+    removed += [f'meta.{key}' for key in meta if key in RUN_ONLY or isinstance(meta[key], OBJECTS)]
     kept = {key: plain(value) for key, value in meta.items() if f'meta.{key}' not in removed}
     ending = dst.suffix[1:]
     kind = kind or (ending if ending in FORMATS else 'pth')
