@@ -2,19 +2,18 @@
 
 import gc
 import logging
-import os
-import os.path as osp
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
-from mmengine.fileio import get_file_backend
-from mmengine.fileio.backends import LocalBackend
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.logging import MMLogger
+from mmengine.registry import LOOPS
+from mmengine.runner import BaseLoop, loops
 from mmengine.runner import Runner as EngineRunner
 from mmengine.utils import import_modules_from_strings
 from torch import nn
@@ -22,9 +21,15 @@ from torch.utils.data import DataLoader
 
 from mmattn.datasets.reading import guard
 from mmattn.engine.hooks import CheckpointFitHook
-from mmattn.engine.interrupt import InterruptHook
 from mmattn.engine.progress import ProgressHook
+from mmattn.engine.resume import continue_from
 from mmattn.engine.survival import Survival, survival_hooks
+from mmattn.engine.survival.checkpoint_hook import lose_nothing
+from mmattn.engine.survival.exact_resume import ExactResumeHook
+from mmattn.engine.survival.loops import EpochBasedTrainLoop, IterBasedTrainLoop
+from mmattn.engine.survival.saving import save_whole
+from mmattn.engine.survival.signals import SignalHook, handled, heeded, shielded
+from mmattn.engine.survival.work_dir import begun_before, locked
 from mmattn.registry import RUNNERS
 from mmattn.utils.walk import iter_dicts, type_name
 
@@ -32,6 +37,11 @@ from mmattn.utils.walk import iter_dicts, type_name
 LONG_RECORDS = ('System environment:', 'Config:', 'Hooks will be executed')
 # What mmengine's own hooks say about how they call mmengine; no log needs it.
 INTERNAL_RECORDS = ('"FileClient" will be deprecated', '"HardDiskBackend" is the alias')
+
+EXACT_LOOPS = {
+    loops.EpochBasedTrainLoop: EpochBasedTrainLoop,
+    loops.IterBasedTrainLoop: IterBasedTrainLoop,
+}
 
 
 @RUNNERS.register_module()
@@ -43,36 +53,82 @@ class Runner(EngineRunner):
 
     Attributes:
         survival: The config's :class:`~mmattn.engine.survival.Survival`.
+        exact_resume: What brings the states into checkpoints, and back.
     """
 
     def __init__(self, *args, cfg: Config | dict | None = None, **kwargs) -> None:
         self.survival = Survival.from_cfg(cfg)
+        self.exact_resume = ExactResumeHook()
         super().__init__(*args, cfg=cfg, **kwargs)
 
     def register_hooks(self, *args, **kwargs) -> None:
         """Register those of the config (see mmengine's Runner), then those of survival."""
         super().register_hooks(*args, **kwargs)
+        self.register_hook(self.exact_resume)
+        # After EarlyStoppingHook and the like, whose states are in what it saves.
+        self.hooks.sort(key=lambda hook: isinstance(hook, CheckpointHook))
         for hook in survival_hooks(self):
             self.register_hook(hook)
 
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build the loop (see mmengine's Runner); mmengine's own can begin within an epoch."""
+        if isinstance(loop, dict) and ('type' in loop) != ('by_epoch' in loop):
+            options = dict(loop)
+            names = {True: 'EpochBasedTrainLoop', False: 'IterBasedTrainLoop'}
+            kind = options.pop('type', None) or names[bool(options.pop('by_epoch'))]
+            kind = LOOPS.get(kind) if isinstance(kind, str) else kind
+            loop = dict(options, type=EXACT_LOOPS.get(kind, kind))
+        return super().build_train_loop(loop)
+
+    def resume(self, filename: str, *args, **kwargs) -> None:
+        """Resume (see mmengine's Runner) with the random states and the place in the data."""
+        super().resume(filename, *args, **kwargs)
+        self.exact_resume.resume(self, filename)
+
     @staticmethod
     def build_dataloader(*args, **kwargs) -> DataLoader:
-        """Build mmengine's loader; what it reads is guarded against broken samples."""
-        return guard(EngineRunner.build_dataloader(*args, **kwargs))
+        """Build mmengine's loader; what it reads is guarded against broken samples.
+
+        Its workers are ended by this process only.
+        """
+        loader = guard(EngineRunner.build_dataloader(*args, **kwargs))
+        loader.worker_init_fn = partial(shielded, loader.worker_init_fn)
+        return loader
 
     def save_checkpoint(self, out_dir: str, filename: str, *args, **kwargs) -> None:
-        """Write to a temporary file, flush it to disk, then rename (see mmengine's Runner)."""
-        if not is_main_process():
-            return
-        if not isinstance(get_file_backend(out_dir), LocalBackend):
-            super().save_checkpoint(out_dir, filename, *args, **kwargs)
-            return
-        part = f'.{filename}.part'
-        super().save_checkpoint(out_dir, part, *args, **kwargs)
-        # Windows flushes only what is open for writing, and renames only what is closed.
-        with open(osp.join(out_dir, part), 'r+b') as file:
-            os.fsync(file.fileno())
-        os.replace(osp.join(out_dir, part), osp.join(out_dir, filename))
+        """Write it whole and verified (see mmengine's Runner), or raise SaveFailed everywhere.
+
+        Every process calls it: the states of all are in the checkpoint.
+        """
+        self.exact_resume.collect(self)
+        save_whole(super().save_checkpoint, out_dir, filename, *args, **kwargs)
+
+    def register_hook(self, *args, **kwargs) -> None:
+        """Register a hook; mmengine's own CheckpointHook becomes one that loses nothing."""
+        super().register_hook(*args, **kwargs)
+        lose_nothing(self.hooks)
+
+    def train(self) -> nn.Module:
+        """Train (see mmengine's Runner), alone in the work dir; a signal ends it in good order."""
+        with locked(self.work_dir) as notes, heeded(self):
+            for note in notes + begun_before(self):
+                self.logger.warning(note)
+            return super().train()
+
+    def val(self) -> dict:
+        """Validate (see mmengine's Runner); a signal ends it after a batch."""
+        with heeded(self):
+            return super().val()
+
+    def test(self) -> dict:
+        """Test (see mmengine's Runner); a signal ends it after a batch."""
+        with heeded(self):
+            return super().test()
+
+    def load_or_resume(self) -> None:
+        """Load, or resume from the newest sound checkpoint (see mmengine's Runner)."""
+        continue_from(self)
+        super().load_or_resume()
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Wrap the model for several processes, in its memory format: DDP's buckets keep it."""
@@ -104,7 +160,7 @@ def open_runner(cfg: Config, hooks: Sequence[Hook]) -> Iterator[EngineRunner]:
     import_modules_from_strings(**cfg.custom_imports)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     progress = ProgressHook()
-    for hook in (CheckpointFitHook(), InterruptHook(), *hooks):
+    for hook in (CheckpointFitHook(), *hooks):
         runner.register_hook(hook)
     if is_main_process() and sys.stdout.isatty():
         runner.register_hook(progress)
@@ -112,8 +168,11 @@ def open_runner(cfg: Config, hooks: Sequence[Hook]) -> Iterator[EngineRunner]:
         # The command turned it off; what the start has made stays, and is spared.
         gc.freeze()
         gc.enable()
+    if not isinstance(runner, Runner):
+        runner.register_hook(SignalHook())
     try:
-        yield runner
+        with handled(), heeded(runner):
+            yield runner
     finally:
         progress.close()
     barrier()
