@@ -1,5 +1,6 @@
 """Writing files whole: an interruption leaves what was there before."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -62,6 +63,23 @@ def write_whole(path: str | Path, content: bytes | str) -> None:
             part.write_bytes(content)
     except OSError as error:
         raise UserError(f'{path} cannot be written: {error.strerror or error}.', 1) from error
+
+
+def append_line(path: str | Path, line: str) -> None:
+    """Append a line to a file or, where the disk refuses it, nothing.
+
+    Raises:
+        OSError: If it is refused.
+    """
+    content = (line + '\n').encode()
+    with open(path, 'ab', buffering=0) as file:
+        before = file.tell()
+        try:
+            if file.write(content) < len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        except OSError:
+            file.truncate(before)
+            raise
 
 
 def write_or_print(path: str | Path | None, text: str) -> None:
