@@ -2,7 +2,9 @@
 # Train on several GPUs (or CPU processes) of one machine or of several.
 #   dist_train.sh CONFIG PROCESSES [options of train.py]
 # Several machines: on each, NNODES=2 NODE_RANK=0|1 MASTER_ADDR=host PORT=29500 dist_train.sh ...
-# PYTHON chooses the interpreter.
+# MAX_RESTARTS=N: processes that die are started again up to N times, and continue from the last
+# checkpoint. Ctrl-C, SIGTERM and SIGUSR1 end the training after its iteration, saved, with its
+# exit status (130, 143, 75). PYTHON chooses the interpreter.
 set -euo pipefail
 
 if [ $# -lt 2 ]; then

@@ -1,7 +1,8 @@
 # Sourced by dist_train.sh and dist_test.sh.
 #   launch PROCESSES SCRIPT [arguments]
 # runs a script of this folder in several processes on each machine. Several machines: on each,
-# NNODES=2 NODE_RANK=0|1 MASTER_ADDR=host PORT=29500. PYTHON chooses the interpreter.
+# NNODES=2 NODE_RANK=0|1 MASTER_ADDR=host PORT=29500. With MAX_RESTARTS=3 processes that die are
+# started again up to three times, and continue. PYTHON chooses the interpreter.
 
 launch() {
     local processes=$1 script=$2
@@ -18,6 +19,9 @@ launch() {
     else
         meeting=(--standalone --local_addr=127.0.0.1)  # torchrun finds a free port
     fi
-    exec "$python" -m torch.distributed.run "${meeting[@]}" --nproc_per_node="$processes" \
+    if [ -n "${MAX_RESTARTS:-}" ]; then
+        meeting+=(--max_restarts="$MAX_RESTARTS")
+    fi
+    exec "$python" "$tools/launch.py" "${meeting[@]}" --nproc_per_node="$processes" \
         "$tools/$script" "$@"
 }

@@ -33,6 +33,11 @@ def parse_args() -> dict[str, object]:
         help='continue from the last checkpoint of the work dir, or from CKPT',
     )
     parser.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='delete the checkpoints of an earlier run in the work dir, and begin anew',
+    )
+    parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
         help='scale the learning rate by real batch size / the batch size it was set for',

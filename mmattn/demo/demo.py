@@ -43,6 +43,10 @@ class Demo:
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
 
+    def owns(self, work_dir: str) -> bool:
+        """Whether a demo has been there, which another one may overwrite."""
+        return Path(work_dir, 'demo_data').is_dir()
+
     def prepare(self, cfg: Config) -> list[str]:
         """Generate data for a config and shorten it to match.
 

@@ -3,19 +3,24 @@
 import datetime
 import hashlib
 import os
+import re
 import socket
 import subprocess
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.dist import init_dist
+from mmengine.dist import broadcast_object_list, init_dist, is_main_process
 from mmengine.utils.dl_utils import set_multi_processing
 
 from mmattn.utils.errors import UserError
 
+T = TypeVar('T')
 # Where torchrun, and other launchers, say a process's number in the run and on its machine, and
 # how many there are.
 VARIABLES = {
@@ -31,6 +36,11 @@ def _number(name: str) -> int:
     return int(next(filter(None, values), 0))
 
 
+def speaks_first() -> bool:
+    """Whether this is the first process of its machine."""
+    return _number('LOCAL_RANK') == 0
+
+
 def say(lines: Iterable[str]) -> None:
     """Print notes, on the first process only."""
     if _number('RANK') == 0:
@@ -44,7 +54,7 @@ def worded(message: str) -> str | None:
     Any process may be the one that fails. Once they know each other, the first with a
     message prints it; before that, the first of each machine does.
     """
-    first = _number('LOCAL_RANK') == 0
+    first = speaks_first()
     if dist.is_available() and dist.is_initialized():
         key = f'mmattn/{hashlib.sha256(message.encode()).hexdigest()}'
         try:
@@ -54,6 +64,49 @@ def worded(message: str) -> str | None:
     rank = _number('RANK')
     who = f' (process {rank}, on {socket.gethostname()})' if rank else ''
     return f'error{who}: {message}' if first else None
+
+
+def on_first(task: Callable[[], T]) -> T:
+    """Do something in the first process; its result, or its UserError, is that of all."""
+    shared = [None, None, 0]
+    if is_main_process():
+        try:
+            shared[0] = task()
+        except UserError as error:
+            shared[1:] = str(error), error.exit_code
+    broadcast_object_list(shared)
+    if shared[1] is not None:
+        raise UserError(*shared[1:])
+    return shared[0]
+
+
+def restarts() -> int:
+    """How often the launcher has started this job again: torchrun, or Slurm after a requeue."""
+    counts = (os.environ.get(f'{name}_RESTART_COUNT') for name in ('TORCHELASTIC', 'SLURM'))
+    return sum(int(count or 0) for count in counts)
+
+
+def another_ended(error: BaseException) -> bool:
+    """Whether an error is gloo's or NCCL's about a process that is not there any more."""
+    words = 'closed by peer|reset by peer|Broken pipe|remote process exited|Socket closed'
+    several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+    return several and isinstance(error, RuntimeError) and bool(re.search(words, str(error)))
+
+
+def leave_together(status: int = 0) -> None:
+    """End the processes of a distributed run at the same moment, without teardown.
+
+    Seen: a gloo process that ends first aborts in a thread of its own ('terminate
+    called without an active exception'), and torchrun then kills the others before they
+    have printed their results. Everything is written by now, so teardown is skipped.
+    """
+    if dist.is_available() and dist.is_initialized():
+        # The others may have left already.
+        with suppress(RuntimeError):
+            dist.barrier()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 def init_distributed(cfg: Config, launcher: str) -> None:

@@ -37,10 +37,10 @@ class InvalidArgument(UserError, TypeError):
 
 
 class Interrupted(UserError):
-    """Ctrl-C during a run; the message says how to continue."""
+    """A signal during a run, Ctrl-C unless told; the message says how to continue."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, exit_code=130)
+    def __init__(self, message: str, exit_code: int = 130) -> None:
+        super().__init__(message, exit_code)
 
 
 def one_line(error: Exception) -> str:

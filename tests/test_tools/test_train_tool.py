@@ -127,6 +127,10 @@ def test_scripts_tell_their_usage(tools, name):
             dict(NNODES='2', NODE_RANK='1', MASTER_ADDR='host', PORT='7'),
             '--nnodes=2 --node_rank=1 --master_addr=host --master_port=7 --nproc_per_node=2',
         ),
+        (
+            dict(MAX_RESTARTS='3'),
+            '--standalone --local_addr=127.0.0.1 --max_restarts=3 --nproc_per_node=2',
+        ),
     ],
 )
 def test_how_the_processes_meet(tools, tmp_path, environment, meeting):
@@ -137,7 +141,7 @@ def test_how_the_processes_meet(tools, tmp_path, environment, meeting):
     env = {**ENV, 'PYTHON': str(fake), **environment}
     out = subprocess.run(command, env=env, capture_output=True, text=True).stdout
     script = f'{tools.resolve()}/train.py tiny.py --launcher pytorch --amp'
-    assert out == f'-m torch.distributed.run {meeting} {script}\n'
+    assert out == f'{tools.resolve()}/launch.py {meeting} {script}\n'
 
 
 def test_several_machines_need_an_address(tools):
