@@ -1,5 +1,7 @@
 """Checks of arguments: the error names the attention, the value and what is valid."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from mmattn.kernels.primitive import seen_through
@@ -20,6 +22,17 @@ def odd(attention: nn.Module, name: str, value: int) -> None:
     """Kernels are odd, so that 'same' padding keeps the size of the map."""
     valid = isinstance(value, int) and value > 0 and value % 2 == 1
     require(attention, valid, f'{name} must be a positive odd integer, got {value!r}')
+
+
+def several(
+    attention: nn.Module, name: str, value: Sequence[int], least: int = 1, most: int | None = None
+) -> tuple[int, ...]:
+    """``value`` as a tuple, a sequence of as many numbers."""
+    numbers = isinstance(value, list | tuple)
+    fits = numbers and least <= len(value) <= (most or len(value))
+    count = str(least) if most == least else f'{least} or more'
+    require(attention, fits, f'{name} must be a tuple of {count} numbers, got {value!r}')
+    return tuple(value)
 
 
 def choice(attention: nn.Module, name: str, value: str, choices: tuple[str, ...]) -> str:

@@ -53,7 +53,7 @@ class LCT(GateAttention):
         message = (
             f'groups={self.groups} leave a single channel of in_channels={in_channels} to each'
         )
-        checks.require(self, self.groups < in_channels, f'{message}; take at most half as many')
+        checks.require(self, self.groups < in_channels, f'{message}; it needs two or more')
         self.eps = eps
         self.w = nn.Parameter(torch.ones(in_channels))
         self.b = nn.Parameter(torch.zeros(in_channels))

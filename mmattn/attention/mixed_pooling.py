@@ -56,8 +56,7 @@ class MixedPooling(Attention):
         norm_cfg: dict | None = None,
     ) -> None:
         super().__init__(in_channels, warm_start)
-        pool_size = tuple(pool_size)
-        checks.require(self, len(pool_size) == 2, f'pool_size must be two sizes, got {pool_size}')
+        pool_size = checks.several(self, 'pool_size', pool_size, least=2, most=2)
         for size in pool_size:
             checks.positive(self, 'pool_size', size)
         self.pool_size = pool_size

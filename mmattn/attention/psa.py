@@ -56,10 +56,10 @@ class PSA(Attention):
         warm_start: bool = False,
     ) -> None:
         super().__init__(in_channels, warm_start)
-        sizes, groups = tuple(conv_kernels), tuple(conv_groups)
-        alike = len(sizes) == len(groups) > 0
-        problem = f'conv_kernels={sizes} and conv_groups={groups} must be as many, at least one'
-        checks.require(self, alike, problem)
+        sizes = checks.several(self, 'conv_kernels', conv_kernels)
+        groups = checks.several(self, 'conv_groups', conv_groups)
+        problem = f'conv_kernels={sizes} and conv_groups={groups} must be as many'
+        checks.require(self, len(sizes) == len(groups), problem)
         for size, count in zip(sizes, groups, strict=True):
             checks.odd(self, 'conv_kernels', size)
             checks.positive(self, 'conv_groups', count)

@@ -90,8 +90,7 @@ class SK(Attention):
         norm_cfg: dict | None = None,
     ) -> None:
         super().__init__(in_channels, warm_start)
-        sizes = tuple(kernel_size)
-        checks.require(self, len(sizes) > 1, f'kernel_size must be two or more, got {sizes}')
+        sizes = checks.several(self, 'kernel_size', kernel_size, least=2)
         for size in sizes:
             checks.odd(self, 'kernel_size', size)
         checks.require(self, rd_ratio > 0, f'rd_ratio must be positive, got {rd_ratio!r}')
