@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import torch
 from mmengine.config import Config
@@ -16,6 +17,7 @@ from mmengine.registry import LOOPS
 from mmengine.runner import BaseLoop, loops
 from mmengine.runner import Runner as EngineRunner
 from mmengine.utils import import_modules_from_strings
+from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -26,11 +28,13 @@ from mmattn.engine.resume import continue_from
 from mmattn.engine.survival import Survival, survival_hooks
 from mmattn.engine.survival.checkpoint_hook import lose_nothing
 from mmattn.engine.survival.exact_resume import ExactResumeHook
+from mmattn.engine.survival.logs import outlive_full_disk, quiet, tolerated
 from mmattn.engine.survival.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from mmattn.engine.survival.saving import save_whole
 from mmattn.engine.survival.signals import SignalHook, handled, heeded, shielded
 from mmattn.engine.survival.work_dir import begun_before, locked
 from mmattn.registry import RUNNERS
+from mmattn.utils.files import whole
 from mmattn.utils.walk import iter_dicts, type_name
 
 # First words of records that fill pages; the log file keeps them.
@@ -130,6 +134,17 @@ class Runner(EngineRunner):
         continue_from(self)
         super().load_or_resume()
 
+    def dump_config(self) -> None:
+        """Write the config, whole, into the work dir (see mmengine's Runner)."""
+        if is_main_process():
+            name = Path(self.cfg.filename or f'{self.timestamp}.py').name
+            with tolerated(path := str(Path(self.work_dir, name))), whole(path) as part:
+                self.cfg.dump(part)
+
+    def build_visualizer(self, *args, **kwargs) -> Visualizer:
+        """Build mmengine's visualizer; its files on this disk are whole, and never end a run."""
+        return outlive_full_disk(super().build_visualizer(*args, **kwargs))
+
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Wrap the model for several processes, in its memory format: DDP's buckets keep it."""
         hooks = iter_dicts(self.cfg.get('custom_hooks') or [])
@@ -144,6 +159,8 @@ class Runner(EngineRunner):
         for handler in logger.handlers:
             if type(handler) is logging.StreamHandler:
                 handler.addFilter(lambda record: not _begins(record, LONG_RECORDS))
+            elif isinstance(handler, logging.FileHandler):
+                quiet(handler)
         return logger
 
 
