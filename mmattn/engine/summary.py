@@ -19,6 +19,7 @@ from rich.markup import escape
 
 from mmattn.engine.distributed import say
 from mmattn.engine.survival.bad_data import recorded
+from mmattn.engine.survival.checkpoint_hook import FAILED_SAVES
 from mmattn.environment import processor, revision, versions
 from mmattn.utils.files import write_whole
 
@@ -47,6 +48,7 @@ class RunSummary:
     first_iteration_seconds: float | None = None
     bad_data: dict[str, str] = field(default_factory=dict)  # file -> what is wrong with it
     replaced_samples: int = 0  # how often another sample was read in place of one of these
+    failed_saves: int = 0  # checkpoints that the disk refused
     seed: int | None = None
     command: str = ''
     processes: int = 1
@@ -123,6 +125,7 @@ def print_summary(summary: RunSummary, title: str) -> None:
         ('best checkpoint', summary.best_checkpoint),
         ('last checkpoint', None if last == summary.best_checkpoint else last),
         ('replaced samples', _replaced(summary)),
+        ('failed saves', summary.failed_saves or None),
         ('work dir', summary.work_dir),
         ('time', describe_seconds(summary.seconds)),
     ]
@@ -186,6 +189,7 @@ def summarise(config: str, runner: Runner, record: RecordHook) -> RunSummary:
         first_iteration_seconds=record.first_iteration_seconds,
         bad_data={path: entry['what'] for path, entry in bad.items()},
         replaced_samples=sum(entry['times'] for entry in bad.values()),
+        failed_saves=known.get(FAILED_SAVES, 0),
         seed=runner.seed,
         command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         processes=runner.world_size,
