@@ -6,6 +6,8 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageOps
 
+from mmattn.utils.paths import inside
+
 TILE = (400, 300)
 COLUMNS = 4
 MARGIN = 4
@@ -60,7 +62,7 @@ def _select(images: list[dict], num: int, first: Sequence[str]) -> list[dict]:
 
 
 def _tile(image: dict, annotations: list[dict], names: dict[int, str], root: Path) -> Image.Image:
-    with Image.open(root / image['file_name']) as opened:
+    with Image.open(inside(root, image['file_name'])) as opened:
         # The size in the json, and the boxes, are those of the turned image.
         picture = ImageOps.exif_transpose(opened).convert('RGB')
     scale = min(TILE[0] / picture.width, TILE[1] / picture.height)

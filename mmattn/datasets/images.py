@@ -7,6 +7,7 @@ from typing import NamedTuple
 from PIL import Image, UnidentifiedImageError
 
 from mmattn.datasets.boxes import Record
+from mmattn.utils.paths import LEADS_OUT, LeadsOut, inside
 
 ORIENTATION_TAG = 0x0112
 QUARTER_TURNS = (5, 6, 7, 8)
@@ -63,7 +64,9 @@ def check_image(record: Record, root: Path) -> None:
     if record.problem:
         return
     try:
-        size = image_size(root / record.file_name)
+        size = image_size(inside(root, record.file_name))
+    except LeadsOut:
+        record.problem = LEADS_OUT
     except FileNotFoundError:
         record.problem = NO_IMAGE
     except OSError:

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from mmattn.datasets.images import SUFFIXES
 from mmattn.datasets.soundness import fault_of, is_cut_off
 from mmattn.utils.errors import UserError, one_line
+from mmattn.utils.paths import LEADS_OUT, LeadsOut, require_inside
 
 # What is wrong with a sample: its file, and what.
 Fault = tuple[str, str]
@@ -80,6 +81,7 @@ class _Guard:
         if self.infos is not None:
             # The pipeline writes into the dict.
             self.infos.append(dict(info))
+            require_own(self.dataset, info)
         return info
 
     def prepare_data(self, index: Any) -> Any:
@@ -114,6 +116,8 @@ class _Guard:
         try:
             data = type(self.dataset).prepare_data(self.dataset, index)
             return data, self._look(data), None
+        except LeadsOut as error:
+            return None, (error.name, LEADS_OUT), None
         except Exception as error:
             files = local_files(self.dataset, self.infos)
             found = ((path, _fault_of(path)) for path in files)
@@ -166,6 +170,19 @@ def local_files(dataset: BaseDataset, infos: Sequence[dict[str, Any]]) -> list[s
         return []
     paths = (value for info in infos for key, value in info.items() if key.endswith('path'))
     return [path for path in paths if isinstance(path, str) and '://' not in path]
+
+
+def require_own(dataset: BaseDataset, info: dict[str, Any]) -> None:
+    """Raise :class:`LeadsOut` if an entry names files outside of the folders of its data set.
+
+    One that has neither ``data_root`` nor ``data_prefix`` has no folders.
+    """
+    prefixes = dataset.data_prefix.values()
+    folders = [dataset.data_root, *(each for each in prefixes if isinstance(each, str))]
+    folders = [folder for folder in folders if folder]
+    for key, path in info.items() if folders else ():
+        if key.endswith('path') and path is not None:
+            require_inside(path, folders)
 
 
 def _fault_of(path: str) -> str:

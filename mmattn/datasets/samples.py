@@ -16,12 +16,14 @@ from mmengine.dataset import BaseDataset
 
 from mmattn.datasets.boxes import CLIPPED, Box, clean_box
 from mmattn.datasets.images import SUFFIXES
-from mmattn.datasets.reading import NO_LABEL, Fault, local_files
+from mmattn.datasets.reading import NO_LABEL, Fault, local_files, require_own
 from mmattn.datasets.soundness import fault_of
 from mmattn.utils.errors import one_line
+from mmattn.utils.paths import LEADS_OUT, LeadsOut
 
-# What decoders say about pixels that are not those of the original.
-COMPLAINT = re.compile(r'(Corrupt JPEG data: (?!.*extraneous).*|Premature end.*|libpng error.*)')
+# What decoders say about pixels that are not those of the original. Some encoders leave a few
+# bytes too many behind them; more is what damage inside has pushed out.
+COMPLAINT = re.compile(r'Corrupt JPEG data: (?!\d extraneous).*|Premature end.*|libpng error.*')
 
 _datasets: Sequence[BaseDataset] = ()
 _stderr: int | None = None
@@ -52,6 +54,7 @@ def _faults(dataset: BaseDataset, index: int, loading: Sequence[Any]) -> Iterato
     name, files = f'{dataset.ann_file}, sample {index}', []
     try:
         info = dataset.get_data_info(index)
+        require_own(dataset, info)
         files = local_files(dataset, [info])
         name = next(iter(files), name)
         results = dict(info)
@@ -59,6 +62,9 @@ def _faults(dataset: BaseDataset, index: int, loading: Sequence[Any]) -> Iterato
             results = transform(results)
             if results is None:  # LoadImageFromFile(ignore_empty=True)
                 break
+    except LeadsOut as error:
+        yield error.name, LEADS_OUT
+        return
     except Exception as error:
         _complaints()
         found = [(path, what) for path in files if (what := _fault_of(path, decode=True))]
@@ -87,10 +93,11 @@ def _complaints() -> list[str]:
     size = os.fstat(2).st_size
     if not size:
         return []
-    text = os.pread(2, size, 0)
+    text = os.pread(2, size, 0).decode(errors='replace')
     os.ftruncate(2, 0)
     os.lseek(2, 0, os.SEEK_SET)
-    return [match[0] for match in COMPLAINT.finditer(text.decode(errors='replace'))]
+    os.write(_stderr, COMPLAINT.sub('', text).strip().encode())
+    return [match[0] for match in COMPLAINT.finditer(text)]
 
 
 def _look(dataset: BaseDataset, info: dict, results: dict) -> Iterator[str]:

@@ -18,6 +18,7 @@ from mmattn.datasets.boxes import LISTED_TWICE, Box, Record, parse_number, read_
 from mmattn.datasets.converters import ALL, Converter
 from mmattn.datasets.images import NO_IMAGE, SUFFIXES, list_files, stem_of
 from mmattn.utils.errors import UserError
+from mmattn.utils.paths import inside
 
 CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 
@@ -59,7 +60,8 @@ def parse_xml(path: Path) -> Record:
 def read_split_file(path: Path) -> list[str]:
     """Names listed in an ImageSets file, one a line.
 
-    Raises UserError if it is missing, empty, or one of VOC's lists of a single class.
+    Raises UserError if it is missing, empty, one of VOC's lists of a single class, or has a name
+    that leads to another folder.
     """
     if not path.is_file():
         raise UserError(f'{path} does not exist; it lists the images of a split, one name a line.')
@@ -70,6 +72,8 @@ def read_split_file(path: Path) -> list[str]:
         raise UserError(
             f'{path} has a second column of -1, 0 and 1: it is about a single class, not a split.'
         )
+    for line in lines:
+        inside(path.parent, line)
     return [stem_of(line) for line in lines]
 
 
