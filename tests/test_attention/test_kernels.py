@@ -130,8 +130,9 @@ def test_double_backward(name):
 
 @each_attention
 def test_any_number_of_threads(name):
-    module = build(name).train()
-    x = a_map(3, CHANNELS, 14, 15, requires_grad=True)
+    # In float64: gradients behind several norms have four digits in float32.
+    module = build(name).train().double()
+    x = a_map(3, CHANNELS, 14, 15, dtype=torch.float64, requires_grad=True)
     before = torch.get_num_threads()
     results = []
     try:
@@ -143,10 +144,8 @@ def test_any_number_of_threads(name):
         torch.set_num_threads(before)
     assert all(torch.equal(a, b) for a, b in zip(*results[:2], strict=True))
     for other in results[2:]:
-        for i, (a, b) in enumerate(zip(other, results[0], strict=True)):
-            # Gradients of convolutions are torch's own, and take other ways.
-            tolerance = 5e-5 if i else 1e-6
-            assert (a - b).norm() <= tolerance * max(b.norm().item(), 0.01 * x.norm().item())
+        for a, b in zip(other, results[0], strict=True):
+            assert (a - b).norm() <= 1e-10 * max(b.norm().item(), 0.01 * x.norm().item())
 
 
 @each_attention
@@ -157,11 +156,11 @@ def test_autocast(name):
     wanted = gradients(module, x, module(x))
     with torch.autocast('cpu', torch.bfloat16):
         out = module(x)
-    # What cancels, as of a bias in front of a softmax, has no digits.
+    # What cancels, as of a bias in front of a softmax or in one sum over the map, has no digits.
     least = 0.01 * max(x.norm().item(), *(gradient.norm().item() for gradient in wanted))
     for actual, expected in zip(gradients(module, x, out), wanted, strict=True):
         assert actual.dtype == torch.float32
-        size = max(expected.norm().item(), least)
+        size = max(expected.norm().item(), least if expected.numel() > 1 else x.norm().item())
         assert (actual - expected).norm() < 0.1 * size
 
 
