@@ -36,6 +36,13 @@ def require_inside(path: object, folders: Iterable[str | Path]) -> None:
         raise LeadsOut(path, folders)
 
 
+def leads_elsewhere(name: object) -> bool:
+    """Whether a name is more than a path downwards from wherever it is read."""
+    if not _is_name(name) or '://' in name or os.path.isabs(name):
+        return True
+    return '..' in name.replace('\\', '/').split('/')
+
+
 def inside(folder: str | Path, name: object) -> Path:
     """The path of a name below a folder.
 

@@ -180,9 +180,9 @@ def test_a_file_is_read_once(cells):
     dataset = cells()
     cfg = detector(dataset)
     cfg.val_dataloader = dict(dataset=dict(dataset))
-    before = coco.read_categories.cache_info().misses
+    before = coco.read_content.cache_info().misses
     check_data(cfg)
-    assert coco.read_categories.cache_info().misses == before + 1
+    assert coco.read_content.cache_info().misses == before + 1
 
 
 def voc(root, classes=CELLS, kind='mmattn.VOCDataset'):

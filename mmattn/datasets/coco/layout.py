@@ -2,15 +2,17 @@
 
 import json
 import mmap
+import os.path as osp
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmattn.datasets.boxes import CLIPPED, Box, clean_box, corners_of
 from mmattn.datasets.coco_json import read_json
 from mmattn.datasets.layouts import Layout, class_names, describe_unknown, listed, usual_paths
 from mmattn.utils.errors import UserError
+from mmattn.utils.paths import leads_elsewhere, require_inside
 
 # Larger files are looked at, not parsed: the data set is going to, and that takes seconds.
 LARGE = 64 * 2**20
@@ -26,9 +28,13 @@ FIELDS = dict(
 
 def check(dataset: dict, reader: type) -> Iterator[str]:
     """Refuse a file that cannot be read, or that lacks the class names."""
-    path = Path(next(usual_paths(dataset))[0]).expanduser()
+    (file, _), *folders = usual_paths(dataset)
+    path = Path(file).expanduser()
     training = not dataset.get('test_mode', False)
-    categories = read_categories(path, path.stat().st_mtime, training)
+    categories, odd = read_content(path, path.stat().st_mtime, training)
+    folders = [folder for folder, _ in folders] + [dataset.get('data_root') or '']
+    for name in odd if any(folders) else ():
+        require_inside(osp.join(folders[0], name), filter(None, folders))
     wanted = class_names(dataset, reader) or ()
     missing = [name for name in wanted if name not in categories]
     named = (dataset.get('metainfo') or {}).get('classes')
@@ -47,11 +53,16 @@ def check(dataset: dict, reader: type) -> Iterator[str]:
         raise UserError(f'{path} has no annotation of the classes {listed(wanted)}.')
 
 
-@lru_cache
-def read_categories(path: Path, modified: float, training: bool) -> dict[str, bool]:
-    """Names of the categories -> whether there are annotations of them, which training needs.
+class Content(NamedTuple):
+    """What a file holds."""
 
-    A file modified at another time is read again.
+    categories: dict[str, bool]  # by name, whether there are annotations, which training needs
+    odd: list[str]  # names of images that may lead elsewhere; of a large file none
+
+
+@lru_cache
+def read_content(path: Path, modified: float, training: bool) -> Content:
+    """Look through a file; one modified at another time is read again.
 
     Raises:
         UserError: If it is not such a file; names it.
@@ -59,7 +70,7 @@ def read_categories(path: Path, modified: float, training: bool) -> dict[str, bo
     if path.stat().st_size > LARGE:
         categories = _look_into(path)
         if categories:
-            return {each['name']: True for each in categories}
+            return Content({each['name']: True for each in categories}, [])
     content = read_json(path, ('images', 'categories', 'annotations')[: 2 + training])
     for key, fields in FIELDS.items():
         for index, entry in enumerate(content.get(key, ())):
@@ -73,7 +84,9 @@ def read_categories(path: Path, modified: float, training: bool) -> dict[str, bo
                     'x, y, width, height.'
                 )
     used = {each['category_id'] for each in content.get('annotations', ())}
-    return {each['name']: each['id'] in used for each in content['categories']}
+    names = [each['file_name'] for each in content['images'] if 'file_name' in each]
+    categories = {each['name']: each['id'] in used for each in content['categories']}
+    return Content(categories, [name for name in names if leads_elsewhere(name)])
 
 
 def _is_box(value: list[Any]) -> bool:
