@@ -46,7 +46,6 @@ class GE(GateAttention):
         rd_ratio: Of them the hidden one has C * rd_ratio channels, at least one; positive.
         map_size: Side of the grid of a global gather with parameters; in a backbone 56,
             28, 14, 7 by stage.
-        bias: Whether that gather's convolution has a bias, in front of its norm.
         norm_cfg: mmcv's config of the norm layers; None is a BatchNorm. A backbone
             fills in its own kind of BatchNorm (SyncBN, ...).
     """
@@ -61,7 +60,6 @@ class GE(GateAttention):
         use_mlp: bool = True,
         rd_ratio: float = 1 / 16,
         map_size: int = 7,
-        bias: bool = False,
         warm_start: bool = False,
         norm_cfg: dict | None = None,
     ) -> None:
@@ -78,7 +76,7 @@ class GE(GateAttention):
             if extent:
                 conv = self._depthwise(3, stride=2, padding=1, bias=False)
             else:
-                conv = self._depthwise(map_size, bias=bias)
+                conv = self._depthwise(map_size)
             self.gather.add_module(f'conv{step}', conv)
             self.gather.add_module(f'norm{step}', batch_norm(self, in_channels, norm_cfg))
         self.mlp = nn.Module() if use_mlp else None

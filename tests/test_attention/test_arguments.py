@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from mmattn.attention import (
+    A2,
+    BAM,
     CA,
     CAA,
     CBAM,
@@ -14,10 +16,14 @@ from mmattn.attention import (
     EMA,
     FCA,
     GAM,
+    GC,
+    GCT,
+    GE,
     LCT,
     LSK,
     LSKA,
     MLCA,
+    PAM,
     PCSA,
     PSA,
     RGSE,
@@ -25,11 +31,18 @@ from mmattn.attention import (
     SCSA,
     SCSE,
     SE,
+    SGE,
     SK,
     SMSA,
     SPSE,
+    CoT,
+    CrissCross,
+    DANet,
     MixedPooling,
+    NonLocal,
+    SequentialPolarized,
     SimAM,
+    Triplet,
 )
 from mmattn.attention.names import attention_names, find_attention
 
@@ -82,6 +95,44 @@ CHANGES = {
     'SPSE': [dict(reduction=4), NORM_CFG],
     'SSE': [],
     'SimAM': [dict(e_lambda=0.5)],
+    'A2': [dict(c_m=8), dict(c_n=8), dict(residual=False)],
+    'BAM': [
+        dict(reduction=4),
+        dict(num_layers=2),
+        dict(dilation_conv_num=1),
+        dict(dilation_val=2),
+        NORM_CFG,
+    ],
+    'CAM': [],
+    'CoT': [dict(kernel_size=5), NORM_CFG],
+    'CrissCross': [dict(recurrence=2)],
+    'DANet': [dict(dropout_ratio=0.5), NORM_CFG],
+    'ESE': [],
+    'GC': [dict(ratio=1 / 4), dict(pooling_type='avg'), dict(fusion_types=('channel_mul',))],
+    'GCT': [dict(epsilon=1.0), dict(mode='l1'), dict(mode='l1', after_relu=True)],
+    'GE': [
+        dict(extra_params=True),
+        *(dict(extent=extent) for extent in (2, 4, 8)),
+        *(dict(extra_params=True, extent=extent) for extent in (2, 4, 8)),
+        dict(use_mlp=False),
+        dict(rd_ratio=1 / 4),
+        dict(extra_params=True, map_size=14),
+        dict(extra_params=True, **NORM_CFG),
+    ],
+    'NonLocal': [
+        dict(reduction=4),
+        dict(use_scale=False),
+        *(dict(mode=mode) for mode in ('gaussian', 'dot_product', 'concatenation')),
+        dict(sub_sample=True),
+        dict(norm=True),
+        dict(norm=True, **NORM_CFG),
+    ],
+    'PAM': [],
+    'ParNet': [NORM_CFG],
+    'ParallelPolarized': [dict(form='paper')],
+    'SGE': [dict(groups=8)],
+    'SequentialPolarized': [dict(form='paper')],
+    'Triplet': [dict(no_spatial=True), dict(kernel_size=3), NORM_CFG],
     'CAA': [
         dict(h_kernel_size=7),
         dict(v_kernel_size=7),
@@ -134,7 +185,8 @@ def test_no_argument_is_left_out():
     for name in attention_names():
         parameters = set(inspect.signature(find_attention(name)).parameters)
         tried = {key for change in CHANGES[name] for key in change}
-        assert parameters - {'in_channels', 'warm_start'} == tried, name
+        # The limits of test_positions.py raise or do nothing.
+        assert parameters - {'in_channels', 'warm_start', 'max_positions'} == tried, name
 
 
 @pytest.mark.parametrize(
@@ -220,6 +272,26 @@ def test_every_argument_changes_the_output(name, change):
         (lambda: SK(64, kernel_size=(3, 4)), 'kernel_size .* odd .* 4'),
         (lambda: SK(64, rd_ratio=0), 'rd_ratio must be positive, got 0'),
         (lambda: SK(64, rd_divisor=0), 'rd_divisor .* got 0'),
+        (lambda: GC(64, ratio=0), 'ratio must be positive, got 0'),
+        (lambda: GC(64, pooling_type='max'), 'pooling_type must be one of att, avg, got .max.'),
+        (lambda: GC(64, fusion_types=('add',)), r"fusion_types .* got \('add',\)"),
+        (lambda: GC(64, fusion_types='channel_add'), "fusion_types .* got 'channel_add'"),
+        (lambda: Triplet(64, kernel_size=2), 'kernel_size .* odd .* 2'),
+        (lambda: BAM(64, num_layers=0), 'num_layers .* got 0'),
+        (lambda: BAM(64, dilation_val=0), 'dilation_val .* got 0'),
+        (lambda: A2(64, c_m=0), 'c_m must be a positive integer or None, got 0'),
+        (lambda: SGE(40), "in_channels=40 .* groups=64; nearest valid: 64, or groups='auto'"),
+        (lambda: SequentialPolarized(64, form='p'), 'form must be one of code, paper, got .p.'),
+        (lambda: GE(64, extent=3), 'extent must be one of 0, 2, 4, 8, got 3'),
+        (lambda: GE(64, map_size=0), 'map_size .* got 0'),
+        (lambda: CoT(60), 'in_channels=60 is not a multiple of 8; nearest valid: 56 or 64'),
+        (lambda: CoT(64, kernel_size=4), 'kernel_size .* odd .* 4'),
+        (lambda: DANet(64, dropout_ratio=1), 'dropout_ratio must be from 0 to below 1, got 1'),
+        (lambda: CrissCross(64, recurrence=0), 'recurrence .* got 0'),
+        (lambda: PAM(64, max_positions=0), 'max_positions must be .* or None, got 0'),
+        (lambda: NonLocal(64, mode='dot'), 'mode must be one of embedded_gaussian, .* got .dot.'),
+        (lambda: GCT(64, mode='l3'), 'mode must be one of l2, l1, got .l3.'),
+        (lambda: GCT(64, epsilon=0), 'epsilon must be positive, got 0'),
         (lambda: CA(64, norm_cfg=dict(type='Nothing')), "CA: norm_cfg .*'SyncBN'.*'Nothing'"),
         (lambda: SPSE(64, norm_cfg='BN'), "SPSE: norm_cfg .* got 'BN'"),
         (lambda: CBAM(64, norm_cfg=dict(type='BN', slope=1)), "CBAM: norm_cfg .*'slope'"),

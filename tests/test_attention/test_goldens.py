@@ -38,7 +38,7 @@ CLASSES = {
     'gc': ('GC', {}),
     'gct': ('GCT', {}),
     'ge': ('GE', {}),
-    'ge_global': ('GE', dict(extra_params=True, use_mlp=False, bias=True)),
+    'ge_global': ('GE', dict(extra_params=True, use_mlp=False)),
     'nonlocal': ('NonLocal', {}),
     'pam': ('PAM', {}),
     'parnet': ('ParNet', {}),
