@@ -5,7 +5,7 @@ import os.path as osp
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
@@ -97,9 +97,15 @@ def how_to_continue(runner: Runner, where: str) -> str:
     if not runner.distributed:
         parser = argparse.ArgumentParser(add_help=False)
         parser.add_argument('--resume', nargs='?')
+        parser.add_argument('--overwrite', action='store_true')
         _, words = parser.parse_known_args(sys.argv[1:])
         command = shlex.join([sys.argv[0], *words, '--resume'])
     return f'{where}. To continue from {osp.basename(path)}: {command}'
+
+
+def first_sound(paths: Iterable[str]) -> str | None:
+    """The first of several files that a run can continue from."""
+    return next((path for path in paths if _read(Path(path)).problem is None), None)
 
 
 def find_resumable(work_dir: str, shapes: Shapes | None = None) -> tuple[str | None, list[str]]:
@@ -160,8 +166,10 @@ def _candidates(folder: Path) -> tuple[Path | None, list[list[Path]]]:
     if text:
         # First here: the stored absolute folder is wrong once the work dir has moved.
         named = folder / osp.basename(text)
-        if not named.is_file() and Path(text).is_file():
-            named, folder = Path(text), Path(text).parent
+        away = Path(text).parent
+        # Where mmengine puts the checkpoints of this work dir if the hook has an out_dir.
+        if not named.is_file() and away.name == folder.absolute().name and away.is_dir():
+            named, folder = Path(text), away
         if not any(re.fullmatch(name, named.name) for name in names):  # filename_tmpl
             start, _, end = re.fullmatch(r'(.*?)(\d*)(\D*)', named.name).groups()
             names = (*names, rf'{re.escape(start)}(\d+){re.escape(end)}')

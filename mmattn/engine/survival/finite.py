@@ -3,17 +3,19 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
-from mmengine.dist import all_gather_object, broadcast_object_list
+from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 from torch.nn.parallel import DistributedDataParallel
 
-from mmattn.engine.resume import find_resumable
+from mmattn.engine.distributed import on_first
+from mmattn.engine.resume import first_sound
 from mmattn.engine.survival.options import Survival
 from mmattn.engine.survival.origin import files_of, find_origin
 from mmattn.engine.survival.random_state import kept_random_state, random_state, set_random_state
@@ -99,6 +101,14 @@ class FiniteHook(Hook):
         self._window.clear()
         if self._guards:  # The run went back.
             return
+        self._began_from = [runner._load_from] if runner._resume else []
+        self._options = getattr(runner, 'survival', None) or Survival()
+        loop = type(runner.train_loop).__name__
+        if self._options.on_non_finite == 'rollback' and not hasattr(runner.train_loop, 'go_to'):
+            raise UserError(
+                f"survival.on_non_finite='rollback' needs one of mmengine's own training loops, "
+                f"but train_cfg.type is {loop!r}; with it there is 'stop'."
+            )
         wrapped = is_model_wrapper(runner.model)
         self._model = runner.model.module if wrapped else runner.model
         self._statistics = Statistics(self._model)
@@ -128,7 +138,7 @@ class FiniteHook(Hook):
         self._where = f'iteration {runner.iter + 1}, epoch {runner.epoch + 1}'
         for guard in self._guards:
             guard.forget()
-        if all(guard.wrapper.should_update() for guard in self._guards):
+        if not self._window or all(guard.wrapper.should_update() for guard in self._guards):
             self._window.clear()
             self._statistics.keep()
         self._window.append(_Passed(runner.iter, data_batch, random_state()))
@@ -167,23 +177,24 @@ class FiniteHook(Hook):
         files_shown = _some(files, 8) or 'its data samples name no files'
         began = f'It began in {origin}{rank}. Batch: {files_shown}. '
         done = list(runner.message_hub.runtime_info.get(ROLLBACKS, []))
-        options = getattr(runner, 'survival', None) or Survival()
+        options = self._options
         if options.on_non_finite == 'stop' or len(done) >= options.max_rollbacks:
-            began += f'The run had gone back {len(done)} times. ' if done else ''
+            times = 'once' if len(done) == 1 else f'{len(done)} times'
+            began += f'The run had gone back {times} before. ' if done else ''
             raise _stopped(runner, what, began)
         iterations = [passed.iteration for passed in self._window]
         done.append(dict(iterations=iterations, files=files, reason=f'{what}. {began}'.strip()))
         runner.message_hub.update_info(ROLLBACKS, done)
-        path = [find_resumable(runner.work_dir)[0]]
-        broadcast_object_list(path)
-        back = f'from {path[0]}' if path[0] else 'from here, as there is no checkpoint'
+        # Others in the work dir may be of an earlier run.
+        path = on_first(partial(first_sound, [*reversed(runner.saved), *self._began_from]))
+        back = f'from {path}' if path else 'from here, as there is no checkpoint'
         runner.logger.warning(
             f'{what}. {began}Rollback {len(done)} of at most {options.max_rollbacks}: the run '
             f'goes on {back}, without this batch.'
         )
         self._in_a_row = 0
-        if path[0]:
-            raise RollBack(path[0])
+        if path is not None:
+            raise RollBack(path)
 
     def _report(self, runner: Runner, outputs: dict) -> _Report:
         """What this rank saw; the batches go through the model once more."""
@@ -225,11 +236,12 @@ def _stopped(runner: Runner, what: str, began: str = '') -> UserError:
 def go_back(runner: Runner, checkpoint: str) -> None:
     """Put a run back to a checkpoint, as if it were resumed from it; the loop begins anew then."""
     rollbacks = runner.message_hub.runtime_info[ROLLBACKS]
-    # EMAHook asks for it.
-    runner._resume = True
-    runner.resume(checkpoint)
-    runner.message_hub.update_info(ROLLBACKS, rollbacks)
     runner.optim_wrapper.zero_grad()
+    # EMAHook asks for it.
+    resumed, runner._resume = runner._resume, True
+    runner.resume(checkpoint)
+    runner._resume = resumed
+    runner.message_hub.update_info(ROLLBACKS, rollbacks)
     runner.optim_wrapper.initialize_count_status(runner.model, runner.iter, runner.max_iters)
 
 

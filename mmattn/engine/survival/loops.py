@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmattn.engine.survival.data_order import order, samplers
+from mmattn.engine.survival.finite import RollBack, go_back
 from mmattn.engine.survival.random_state import kept_random_state
 
 
@@ -33,8 +34,22 @@ class _Placed:
         begin = self._iter - self.began
         if self.order is None:
             return islice(self.dataloader, begin, None)
+        # For hooks that read the same loader for themselves, it begins at the beginning.
         self.order.epoch, self.order.begin = epoch, begin
-        return iter(self.dataloader)
+        batches, self.order.begin = iter(self.dataloader), 0
+        return batches
+
+    def run(self) -> nn.Module:
+        """Train; begins with a validation that the run before has not come to.
+
+        Goes back to a checkpoint where :class:`FiniteHook` says so, as if resumed from it.
+        """
+        while True:
+            try:
+                return self._run()
+            except RollBack as error:
+                checkpoint = error.checkpoint
+            go_back(self.runner, checkpoint)
 
     def validate_if_due(self) -> None:
         if self.runner.val_loop is not None and self.validation_is_due():
@@ -54,8 +69,7 @@ class EpochBasedTrainLoop(_Placed, loops.EpochBasedTrainLoop):
         super().__init__(*args, **kwargs)
         self._order()
 
-    def run(self) -> nn.Module:
-        """Train; begins with a validation that the run before has not come to."""
+    def _run(self) -> nn.Module:
         self.runner.call_hook('before_train')
         self._validate_after_resuming()
         while self._epoch < self._max_epochs and not self.stop_training:
@@ -108,8 +122,7 @@ class IterBasedTrainLoop(_Placed, loops.IterBasedTrainLoop):
         self._pass = 0
         self._order()
 
-    def run(self) -> nn.Module:
-        """Train; begins with a validation that the run before has not come to."""
+    def _run(self) -> nn.Module:
         self.runner.call_hook('before_train')
         self._validate_after_resuming()
         with kept_random_state():

@@ -116,7 +116,7 @@ class StepGuard:
     @torch.no_grad()
     def _look(self, gradients: list[Tensor]) -> None:
         # On a CPU only the 2-norm is fast; that of finite gradients may overflow.
-        self._on_gpu = gradients[0].is_cuda
+        self._on_gpu = _runs_behind(gradients[0])
         norms = torch._foreach_norm(gradients, math.inf if self._on_gpu else 2)
         self._each = torch.stack([norm.to(norms[0].device) for norm in norms]).isfinite()
         if not self._on_gpu and not self._each.all():
@@ -136,8 +136,7 @@ class StepGuard:
         if self._finite is None:
             return None
         if self._on_gpu:
-            # mmengine has just fetched the losses: nothing is left to wait for.
-            torch.cuda.current_stream().synchronize()
+            _catch_up()
         return bool(self._finite)
 
     def non_finite(self) -> list[str]:
@@ -146,6 +145,16 @@ class StepGuard:
             return []
         known = zip(self._weights, self._each.tolist(), strict=True)
         return [self._names.get(weight, 'a weight') for weight, finite in known if not finite]
+
+
+def _runs_behind(tensor: Tensor) -> bool:
+    """Whether the host would have to wait for a tensor's numbers."""
+    return tensor.is_cuda
+
+
+def _catch_up() -> None:
+    # mmengine has just fetched the losses: nothing is left to wait for.
+    torch.cuda.current_stream().synchronize()
 
 
 def _values(weight: Tensor) -> Tensor:
