@@ -38,6 +38,11 @@ SHARED = {
     '--data-root': dict(
         metavar='DIR', help="use the data in DIR instead of the config's data_root"
     ),
+    '--trust-checkpoint': dict(
+        action='store_true',
+        help='read checkpoints that hold more than data, and run what they ask for: only those '
+        'of people you trust with this machine',
+    ),
     '--force': dict(action='store_true', help='overwrite files that exist'),
 }
 
@@ -79,13 +84,28 @@ def options_of_run(parser: argparse.ArgumentParser) -> dict[str, object]:
 
 
 def exit_status(command: Callable[..., object], *args: object, engine: bool = True) -> int:
-    """Run a command, which imports what it needs; return the exit status."""
+    """Run a command, which imports what it needs; return the exit status.
+
+    ``--trust-checkpoint``, if it is among the arguments, holds for what the command reads.
+    """
+
+    given = [each if isinstance(each, dict) else getattr(each, '__dict__', {}) for each in args]
+    trust = any(options.pop('trust_checkpoint', False) for options in given)
+
+    def start() -> object:
+        if not trust:
+            return command(*args)
+        from mmattn.utils.checkpoints import trusting
+
+        with trusting():
+            return command(*args)
+
     try:
         if engine:
             from mmattn.engine.cli import run
         else:
             from mmattn.utils.errors import run
-        return run(lambda: command(*args))
+        return run(start)
     except KeyboardInterrupt:  # while the toolboxes are imported
         print('error: stopped by Ctrl-C.', file=sys.stderr)
         return 130

@@ -12,7 +12,8 @@ def parse_args() -> dict[str, object]:
     """Read the command line; nothing heavy is imported for it."""
     parser = parser_of_runs(__doc__, EPILOG)
     parser.add_argument('checkpoint', help='checkpoint file or URL')
-    parser.add_argument('--data-root', **SHARED['--data-root'])
+    for name in ('--data-root', '--trust-checkpoint'):
+        parser.add_argument(name, **SHARED[name])
     parser.add_argument('--out', metavar='FILE', help='write the predictions to FILE (.pkl)')
     parser.add_argument('--show-dir', metavar='DIR', help='write pictures of predictions to DIR')
     return options_of_run(parser)

@@ -43,6 +43,7 @@ def parse_args() -> dict[str, object]:
         help='scale the learning rate by real batch size / the batch size it was set for',
     )
     parser.add_argument('--seed', type=int, help='seed of all random numbers')
+    parser.add_argument('--trust-checkpoint', **SHARED['--trust-checkpoint'])
     survival = parser.add_argument_group(
         "the config's key survival", 'what the run does so as to survive'
     )

@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,9 +32,12 @@ from mmattn.engine.survival.exact_resume import ExactResumeHook
 from mmattn.engine.survival.logs import outlive_full_disk, quiet, tolerated
 from mmattn.engine.survival.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from mmattn.engine.survival.saving import save_whole
-from mmattn.engine.survival.signals import SignalHook, handled, heeded, shielded
+from mmattn.engine.survival.signals import handled, shielded
+from mmattn.engine.survival.stopping import SignalHook, heeded
 from mmattn.engine.survival.work_dir import begun_before, locked
 from mmattn.registry import RUNNERS
+from mmattn.utils import loading  # noqa: F401  (what mmengine loads with)
+from mmattn.utils.checkpoints import trusting
 from mmattn.utils.files import whole
 from mmattn.utils.walk import iter_dicts, type_name
 
@@ -57,11 +61,13 @@ class Runner(EngineRunner):
 
     Attributes:
         survival: The config's :class:`~mmattn.engine.survival.Survival`.
+        saved: Paths of the checkpoints that this run has written, some of them deleted again.
         exact_resume: What brings the states into checkpoints, and back.
     """
 
     def __init__(self, *args, cfg: Config | dict | None = None, **kwargs) -> None:
         self.survival = Survival.from_cfg(cfg)
+        self.saved: list[str] = []
         self.exact_resume = ExactResumeHook()
         super().__init__(*args, cfg=cfg, **kwargs)
 
@@ -106,6 +112,7 @@ class Runner(EngineRunner):
         """
         self.exact_resume.collect(self)
         save_whole(super().save_checkpoint, out_dir, filename, *args, **kwargs)
+        self.saved.append(os.path.join(out_dir, filename))
 
     def register_hook(self, *args, **kwargs) -> None:
         """Register a hook; mmengine's own CheckpointHook becomes one that loses nothing."""
@@ -129,10 +136,20 @@ class Runner(EngineRunner):
         with heeded(self):
             return super().test()
 
+    def load_checkpoint(self, *args, **kwargs) -> dict:
+        """Load (see mmengine's Runner); code in it runs only with ``survival.trust_checkpoint``."""
+        with trusting(self.survival.trust_checkpoint):
+            return super().load_checkpoint(*args, **kwargs)
+
+    def _init_model_weights(self) -> None:
+        with trusting(self.survival.trust_checkpoint):
+            super()._init_model_weights()
+
     def load_or_resume(self) -> None:
         """Load, or resume from the newest sound checkpoint (see mmengine's Runner)."""
-        continue_from(self)
-        super().load_or_resume()
+        with trusting(self.survival.trust_checkpoint):
+            continue_from(self)
+            super().load_or_resume()
 
     def dump_config(self) -> None:
         """Write the config, whole, into the work dir (see mmengine's Runner)."""

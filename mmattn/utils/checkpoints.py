@@ -118,6 +118,8 @@ def broken(path: Path) -> str | None:
     try:
         with open(path, 'rb') as stream:
             _read(stream, archives=False)
+    except NeedsTrust:
+        return None  # nothing is wrong with it
     except UserError as error:
         return f'it {error}'
     return None

@@ -22,7 +22,7 @@ examples:
 
 def parse_args() -> argparse.Namespace:
     """Read the command line; nothing heavy is imported for it."""
-    parser = parser_of(__doc__, '--cfg-options', epilog=EPILOG)
+    parser = parser_of(__doc__, '--cfg-options', '--trust-checkpoint', epilog=EPILOG)
     parser.add_argument('config', **SHARED['config'])
     parser.add_argument('checkpoint', metavar='CHECKPOINT', help='of the model, or its backbone')
     parser.add_argument('images', nargs='+', metavar='IMAGE', help='images, or folders of them')

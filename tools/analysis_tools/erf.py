@@ -25,7 +25,8 @@ examples:
 
 def parse_args() -> argparse.Namespace:
     """Read the command line; nothing heavy is imported for it."""
-    parser = parser_of(__doc__, '--cfg-options', '--data-root', epilog=EPILOG)
+    names = ('--cfg-options', '--data-root', '--trust-checkpoint')
+    parser = parser_of(__doc__, *names, epilog=EPILOG)
     parser.add_argument('config', **SHARED['config'])
     parser.add_argument(
         'checkpoint',

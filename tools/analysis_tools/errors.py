@@ -54,7 +54,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--split', choices=['test', 'val'], default='test', help="the config's; default test"
     )
-    parser.add_argument('--data-root', **SHARED['--data-root'])
+    for name in ('--data-root', '--trust-checkpoint'):
+        parser.add_argument(name, **SHARED[name])
     parser.add_argument(
         '--score',
         type=score,

@@ -18,7 +18,7 @@ from arguments import exit_status, package, parser_of
 def parse_args() -> argparse.Namespace:
     """Read the command line; nothing heavy is imported for it."""
     sources = sorted(path.stem for path in package().glob('weights/sources/[!_]*.py'))
-    parser = parser_of(__doc__, '--force')
+    parser = parser_of(__doc__, '--force', '--trust-checkpoint')
     parser.add_argument('src', type=Path, metavar='SRC', help='the published file')
     parser.add_argument('dst', type=Path, metavar='DST', help='the file to write, .pth')
     parser.add_argument(

@@ -19,7 +19,8 @@ EPILOG = 'example: export.py resnet50_scsa_in1k model.onnx --checkpoint best.pth
 
 def parse_args() -> argparse.Namespace:
     """Read the command line; nothing heavy is imported for it."""
-    parser = parser_of(__doc__, 'config', '--cfg-options', '--force', epilog=EPILOG)
+    names = ('config', '--cfg-options', '--force', '--trust-checkpoint')
+    parser = parser_of(__doc__, *names, epilog=EPILOG)
     parser.add_argument('dst', type=Path, metavar='DST', help='the file to write')
     parser.add_argument(
         '--checkpoint',

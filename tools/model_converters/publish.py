@@ -16,7 +16,7 @@ from arguments import exit_status, parser_of
 
 def parse_args() -> argparse.Namespace:
     """Read the command line; nothing heavy is imported for it."""
-    parser = parser_of(__doc__, '--force')
+    parser = parser_of(__doc__, '--force', '--trust-checkpoint')
     parser.add_argument('src', type=Path, metavar='SRC', help='checkpoint of a training run')
     parser.add_argument('dst', type=Path, metavar='DST', help='name to publish under')
     parser.add_argument(

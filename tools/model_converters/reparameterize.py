@@ -16,7 +16,8 @@ from arguments import exit_status, parser_of
 
 def parse_args() -> argparse.Namespace:
     """Read the command line; nothing heavy is imported for it."""
-    parser = parser_of(__doc__, 'config', '--cfg-options', '--force')
+    names = ('config', '--cfg-options', '--force', '--trust-checkpoint')
+    parser = parser_of(__doc__, *names)
     parser.add_argument('checkpoint', type=Path, metavar='CHECKPOINT', help='trained weights')
     parser.add_argument('dst', type=Path, metavar='DST', help='the file to write, .pth')
     return parser.parse_args()
