@@ -14,7 +14,7 @@ from mmattn.engine.survival.bad_data import BadDataHook
 from mmattn.engine.survival.finite import FiniteHook
 from mmattn.engine.survival.options import Survival as Survival
 from mmattn.engine.survival.save_every import SaveEveryHook
-from mmattn.engine.survival.signals import SignalHook
+from mmattn.engine.survival.stopping import SignalHook
 
 
 def survival_hooks(runner: Runner) -> list[Hook]:
