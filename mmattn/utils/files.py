@@ -1,11 +1,10 @@
 """Writing files whole: an interruption leaves what was there before."""
 
-import errno
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mmattn.utils.errors import UserError
@@ -75,10 +74,11 @@ def append_line(path: str | Path, line: str) -> None:
     with open(path, 'ab', buffering=0) as file:
         before = file.tell()
         try:
-            if file.write(content) < len(content):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            while content:  # the rest, if only a part was taken, to hear why
+                content = content[file.write(content) :]
         except OSError:
-            file.truncate(before)
+            with suppress(OSError):  # the first error is the one to tell
+                file.truncate(before)
             raise
 
 

@@ -6,6 +6,7 @@ from torch import nn
 
 from mmattn.engine.config import load_config
 from mmattn.engine.runner import Runner, open_runner
+from mmattn.utils.errors import UserError
 
 
 def build(*options, **changes):
@@ -24,8 +25,8 @@ def test_interrupted_write_leaves_the_old_checkpoint(project, monkeypatch):
     def fail(*args):
         raise OSError('disk full')
 
-    monkeypatch.setattr('mmattn.engine.runner.os.fsync', fail)
-    with pytest.raises(OSError, match='disk full'):
+    monkeypatch.setattr('mmattn.utils.files.os.fsync', fail)
+    with pytest.raises(UserError, match='epoch_1.pth .* could not be written: disk full'):
         runner.save_checkpoint('w', 'epoch_1.pth', save_optimizer=False, save_param_scheduler=False)
     assert path.read_bytes() == before
 
