@@ -168,7 +168,7 @@ def _candidates(folder: Path) -> tuple[Path | None, list[list[Path]]]:
         named = folder / osp.basename(text)
         away = Path(text).parent
         # Where mmengine puts the checkpoints of this work dir if the hook has an out_dir.
-        if not named.is_file() and away.name == folder.absolute().name and away.is_dir():
+        if not osp.isfile(named) and away.name == folder.absolute().name and osp.isdir(away):
             named, folder = Path(text), away
         if not any(re.fullmatch(name, named.name) for name in names):  # filename_tmpl
             start, _, end = re.fullmatch(r'(.*?)(\d*)(\D*)', named.name).groups()
@@ -195,7 +195,7 @@ def _check_given(path: str) -> list[str]:
 
 
 def _read(path: Path) -> _Outline:
-    if not path.is_file():
+    if not osp.isfile(path):  # False for a name that is none, where Path.is_file raises
         return _Outline('it does not exist')
     state = path.stat()
     return _read_once(path, state.st_size, state.st_mtime_ns)
