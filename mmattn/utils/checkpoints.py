@@ -25,7 +25,7 @@ from mmattn.utils.archives import (
     verify_archive,
 )
 from mmattn.utils.errors import UserError
-from mmattn.utils.plain_data import check_tree
+from mmattn.utils.plain_data import check_names, check_tree
 from mmattn.utils.rebuilding import Foreign, NeedsTrust, shown
 
 # Keys under which training scripts put the weights; averages only if there is no other.
@@ -199,6 +199,10 @@ def unwrap(data: Any, path: str | Path) -> Weights:
         notes.append(f'the weights are under {wrapper!r}')
         notes += _averages(data, wrapper)
         data = data[wrapper]
+    try:
+        check_names(data)
+    except UserError as error:
+        raise UserError(f'{path} holds no weights: it {error}.') from error
     tensors = {key: value.detach() for key, value in data.items() if isinstance(value, Tensor)}
     if not tensors:
         raise UserError(

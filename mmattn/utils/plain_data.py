@@ -68,6 +68,13 @@ def _check_text(text: str) -> None:
         raise UserError(f'holds text that is not Unicode, {ascii(text)[:80]}') from error
 
 
+def check_names(weights: Mapping) -> None:
+    """Raise a :class:`UserError`, saying what "it" does, for names that no weights have."""
+    for key in weights:
+        if not isinstance(key, str) or not key.isprintable():
+            raise UserError(f'has weights with the name {ascii(key)[:80]}')
+
+
 def check_parts(data: Any) -> None:
     """Raise a :class:`UserError`, saying what "it" does, unless mmengine can work with it."""
     if not isinstance(data, Mapping):
@@ -75,9 +82,7 @@ def check_parts(data: Any) -> None:
     for name in PARTS:
         if not isinstance(data.get(name, {}), Mapping):
             raise UserError(f'has a {type(data[name]).__name__} for {name!r}, not a dict')
-    for key in data.get('state_dict', data):
-        if not isinstance(key, str) or not key.isprintable():
-            raise UserError(f'has weights with the name {ascii(key)[:80]}')
+    check_names(data.get('state_dict', data))
     meta = data.get('meta', {})
     for name in ('epoch', 'iter'):
         if not is_count(meta.get(name, 0)):

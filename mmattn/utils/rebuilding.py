@@ -94,7 +94,7 @@ def put(target: Any, items: Sequence[Any]) -> Any:
 
 def require(valid: bool, what: str) -> None:
     if not valid:
-        raise UserError(f'holds {what} that does not fit together')
+        raise UserError(f'holds {what} as neither torch nor mmengine writes one')
 
 
 def is_count(*values: Any) -> bool:
@@ -148,7 +148,9 @@ def _numbers(kind: Callable[..., Any]) -> Callable[..., Any]:
 
 def _bytes(kind: type) -> Callable[..., Any]:
     def build(_: Reader, content: Any = b'', encoding: str = 'latin1') -> Any:
-        require(type(content) in (str, bytes) and encoding in ('latin1', 'latin-1'), 'bytes')
+        require(
+            type(content) in (str, bytes) and encoding in ('latin1', 'latin-1'), 'a byte string'
+        )
         return kind(content.encode('latin1') if type(content) is str else content)
 
     return build

@@ -140,7 +140,8 @@ class Unpickler(pickle._Unpickler):  # that in C sets attributes of what the tab
 
     def load_inst(self) -> None:
         module, name = (self.readline()[:-1].decode('ascii') for _ in range(2))
-        self.append(self.new(self.find_class(module, name), tuple(self.pop_mark())))
+        args = tuple(self.pop_mark())
+        self.append(self.new(self.find_class(module, name), args))
 
     def load_build(self) -> None:
         state = self.stack.pop()
@@ -160,7 +161,8 @@ class Unpickler(pickle._Unpickler):  # that in C sets attributes of what the tab
         put(self.stack[-1], items)
 
     def load_dict(self) -> None:
-        self.append(put({}, self.pop_mark()))
+        items = self.pop_mark()
+        self.append(put({}, items))
 
     def load_appends(self) -> None:
         items = self.pop_mark()
@@ -185,7 +187,8 @@ class Unpickler(pickle._Unpickler):  # that in C sets attributes of what the tab
             raise UserError(f'adds to a {type(target).__name__}')
 
     def load_frozenset(self) -> None:
-        self.append(frozenset(map(hashable, self.pop_mark())))
+        items = self.pop_mark()
+        self.append(frozenset(map(hashable, items)))
 
     def refuse(self) -> None:
         raise UserError('uses what only objects of a running program need')
