@@ -20,6 +20,7 @@ from rich.markup import escape
 from mmattn.engine.distributed import say
 from mmattn.engine.survival.bad_data import recorded
 from mmattn.engine.survival.checkpoint_hook import FAILED_SAVES
+from mmattn.engine.survival.finite import ROLLBACKS
 from mmattn.environment import processor, revision, versions
 from mmattn.utils.files import write_whole
 
@@ -49,6 +50,7 @@ class RunSummary:
     bad_data: dict[str, str] = field(default_factory=dict)  # file -> what is wrong with it
     replaced_samples: int = 0  # how often another sample was read in place of one of these
     failed_saves: int = 0  # checkpoints that the disk refused
+    rollbacks: list[dict[str, Any]] = field(default_factory=list)  # iterations, files and reason
     seed: int | None = None
     command: str = ''
     processes: int = 1
@@ -125,6 +127,7 @@ def print_summary(summary: RunSummary, title: str) -> None:
         ('best checkpoint', summary.best_checkpoint),
         ('last checkpoint', None if last == summary.best_checkpoint else last),
         ('replaced samples', _replaced(summary)),
+        ('rollbacks', len(summary.rollbacks) or None),
         ('failed saves', summary.failed_saves or None),
         ('work dir', summary.work_dir),
         ('time', describe_seconds(summary.seconds)),
@@ -187,6 +190,7 @@ def summarise(config: str, runner: Runner, record: RecordHook) -> RunSummary:
         best_checkpoint=_moved_here(known.get('best_ckpt'), runner.work_dir),
         last_checkpoint=_moved_here(known.get('last_ckpt'), runner.work_dir),
         first_iteration_seconds=record.first_iteration_seconds,
+        rollbacks=known.get(ROLLBACKS, []),
         bad_data={path: entry['what'] for path, entry in bad.items()},
         replaced_samples=sum(entry['times'] for entry in bad.values()),
         failed_saves=known.get(FAILED_SAVES, 0),

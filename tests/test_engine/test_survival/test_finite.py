@@ -1,10 +1,12 @@
 """No non-finite gradient is applied: the run stops or goes back, and says where it began."""
 
 import copy
+import json
 import multiprocessing
 import os
 import re
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -14,11 +16,14 @@ from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.structures import BaseDataElement
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmattn.engine.hooks import NonFiniteLossHook
 from mmattn.engine.runner import Runner
+from mmattn.engine.summary import RecordHook
 from mmattn.engine.survival import step_guard
 from mmattn.engine.survival.finite import FiniteHook
+from mmattn.engine.train import train
 from mmattn.utils.errors import InvalidValue, UserError
 
 BAD = 5  # The sample that spoils its batch: of four, the second batch.
@@ -333,8 +338,8 @@ def test_a_loss_scaler_does_not_go_on_for_ever(tmp_path):
 def test_a_gpu_never_gets_them_although_the_host_runs_ahead(
     tmp_path, monkeypatch, fused, optimizer
 ):
-    if fused and not hasattr(torch.optim.SGD, '_init_group'):
-        pytest.skip('fused optimizers of the CPU need a newer torch')
+    if fused and not hasattr(torch, '_fused_sgd_'):
+        pytest.skip('torch 2.1 has no fused optimizers of the CPU')
     monkeypatch.setattr(step_guard, '_runs_behind', lambda tensor: True)
     monkeypatch.setattr(step_guard, '_catch_up', lambda: None)
     settings = dict(type=optimizer, lr=0.1, **(dict(fused=True) if fused else {}))
@@ -344,6 +349,28 @@ def test_a_gpu_never_gets_them_although_the_host_runs_ahead(
     if fused or optimizer == 'SGD':  # without momentum a gradient of zero changes nothing
         assert same(now, before)
     assert all(value.isfinite().all() for value in now[0].values())
+
+
+class Waits(TorchDispatchMode):
+    """Notes where the host asks a tensor for its number."""
+
+    waits = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.waits += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize('behind', [True, False])
+def test_a_step_on_a_gpu_waits_for_nothing(monkeypatch, behind):
+    monkeypatch.setattr(step_guard, '_runs_behind', lambda tensor: behind)
+    net = Net().first
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    guard = step_guard.StepGuard(OptimWrapper(optimizer), {}, step_guard.Statistics(net))
+    loss = net(torch.randn(2, 3, 8, 8)).mean()
+    with Waits() as watch:
+        guard.wrapper.update_params(loss)
+    assert bool(watch.waits) is not behind
 
 
 def test_the_old_name_and_its_patience(tmp_path):
@@ -442,6 +469,65 @@ def test_accumulation_averaging_and_iterations_go_back_too(tmp_path, by_epoch):
     (ema,) = (hook for hook in runner.hooks if type(hook).__name__ == 'EMAHook')
     for weights in (runner.model.state_dict(), ema.ema_model.state_dict()):
         assert all(value.isfinite().all() for value in weights.values())
+
+
+def test_no_checkpoint_is_written_of_weights_that_exploded(project):
+    # The rate explodes in the first step of the second epoch.
+    with open('tiny.py', 'a') as file:
+        file.write("param_scheduler = dict(type='MultiStepLR', milestones=[1], gamma=1e39)")
+    with pytest.raises(UserError, match=r'non-finite loss \(.*\) in iteration 4') as error:
+        train('tiny.py', seed=0, cfg_options=['train_cfg.max_epochs=4'])
+    assert error.value.exit_code == 1
+    (path,) = (project / 'work_dirs' / 'tiny').glob('epoch_*.pth')
+    weights = torch.load(path, map_location='cpu', weights_only=True)['state_dict']
+    assert all(value.isfinite().all() for value in weights.values())
+
+
+def test_weights_that_the_last_step_ruined_are_not_saved(project, monkeypatch):
+    def ruin(hook, runner, **_):
+        if runner.iter == 3:  # the last of the second epoch; its loss was fine
+            next(runner.model.parameters()).data[0] = float('nan')
+
+    monkeypatch.setattr(RecordHook, 'after_train_iter', ruin)
+    with pytest.raises(UserError, match='non-finite weights in iteration 4, epoch 2'):
+        train('tiny.py', seed=0)
+    assert [path.name for path in (project / 'work_dirs' / 'tiny').glob('epoch_*')] == [
+        'epoch_1.pth'
+    ]
+
+
+@pytest.fixture
+def spoilt(project, monkeypatch):
+    """A project, one of whose training images is not finite when it is read."""
+    from mmcv.transforms import LoadImageFromFile
+
+    load = LoadImageFromFile.transform
+
+    def spoil(self, results):
+        results = load(self, results)
+        if results['img_path'].endswith('train/b/2.png'):
+            results['img'] = results['img'] * np.float32('inf')
+        return results
+
+    monkeypatch.setattr(LoadImageFromFile, 'transform', spoil)
+    return project
+
+
+def test_a_command_stops_with_the_file(spoilt):
+    with pytest.raises(UserError, match=r'It began in the batch itself \(inputs\)') as error:
+        train('tiny.py', seed=0)
+    assert re.search(r'Batch: \S*train/b/2\.png\. ', str(error.value))
+
+
+def test_the_summary_names_what_was_passed_over(spoilt):
+    summary = train('tiny.py', seed=0, survival=dict(on_non_finite='rollback'))
+    written = json.loads((spoilt / 'work_dirs/tiny/summary.json').read_text())
+    assert written['rollbacks'] == summary.rollbacks
+    assert len(summary.rollbacks) == 2  # one in each epoch
+    for entry in summary.rollbacks:
+        (file,) = entry['files']
+        assert file.endswith('train/b/2.png')
+        assert 'non-finite loss' in entry['reason']
 
 
 def train_on_rank(rank, folder, how, survival, accumulate):
