@@ -33,7 +33,7 @@ class OrderedBatches:
         seed: Of the run.
 
     Attributes:
-        epoch: The pass over the data that the next ``iter`` is of.
+        epoch: The pass over the data that each ``iter`` from now on is of.
         begin: How many batches it leaves out: their indices are drawn, nothing is read.
     """
 
@@ -50,8 +50,7 @@ class OrderedBatches:
         return len(self.inner)
 
     def __iter__(self) -> Iterator[Batch]:
-        begin, self.begin = self.begin, 0
-        return self._from(self.epoch, begin)
+        return self._from(self.epoch, self.begin)
 
     def _from(self, epoch: int, begin: int) -> Iterator[Batch]:
         self._start_anew()
