@@ -82,7 +82,7 @@ def continue_from(runner: Runner) -> None:
     path, notes = on_first(partial(find_resumable, runner.work_dir, shapes))
     if path is None:
         notes.append(f'{runner.work_dir} holds no checkpoint; the run starts anew.')
-    if path != runner._load_from:  # otherwise it has been said
+    if path is None or path != runner._load_from:  # otherwise it has been said
         for note in notes:
             runner.logger.warning(note)
     runner._resume, runner._load_from = path is not None, path
