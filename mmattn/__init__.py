@@ -6,7 +6,7 @@ under the scope ``mmattn``: ``custom_imports = dict(imports=['mmattn'])``.
 
 import sys
 from importlib import import_module
-from types import ModuleType
+from typing import Any
 
 __version__ = '0.1.0'
 
@@ -21,8 +21,10 @@ if sys.argv[:1] != ['-m'] or '-m' not in _words or next(_words, '') != __name__:
         from mmattn.utils import loading  # noqa: F401
 
 
-def __getattr__(name: str) -> ModuleType:
-    """The subpackages with public classes, imported when they are asked for."""
+def __getattr__(name: str) -> Any:
+    """The public names, imported when they are asked for."""
     if name in ('attention', 'backbones', 'datasets', 'necks'):
         return import_module(f'{__name__}.{name}')
+    if name == 'insert_attention':
+        return import_module(f'{__name__}.insertion').insert_attention
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -115,7 +115,7 @@ class LazyRegistry(roots.Registry):
         return self._module_dict
 
 
-MODELS = LazyRegistry('MODELS', ['attention', 'backbones', 'necks'])
+MODELS = LazyRegistry('MODELS', ['attention', 'backbones', 'necks', 'insertion'])
 DATASETS = LazyRegistry('DATASETS', ['datasets'])
 METRICS = LazyRegistry('METRICS', ['datasets'])
 HOOKS = LazyRegistry('HOOKS', ['engine'])

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mmattn.attention import Attention
-from mmattn.attention.names import attention_names, find_attention
+from mmattn.attention.entries import read_entries
 from mmattn.utils.errors import InvalidArgument, InvalidValue
 
 
@@ -196,38 +196,13 @@ def parse_attention(
         KeyError: If ``type`` is not a registered attention.
         ValueError: If ``position`` or ``stages`` does not fit the backbone.
     """
-    if attention is None:
-        return []
-    entries = [attention] if isinstance(attention, Mapping) else attention
-    if isinstance(entries, str) or not isinstance(entries, Sequence):
-        raise InvalidArgument(
-            f"attention must be None, a dict such as dict(type='SCSA') or a list of dicts, "
-            f'got {attention!r}'
-        )
-    return [_parse_entry(entry, num_stages, block) for entry in entries]
-
-
-def _parse_entry(entry: dict, num_stages: int, block: type[AttentionBlock]) -> AttentionCfg:
-    if not isinstance(entry, Mapping) or 'type' not in entry:
-        raise InvalidArgument(
-            f"each attention must be a dict with a 'type', one of {', '.join(attention_names())}; "
-            f'got {entry!r}'
-        )
-    arguments = copy.deepcopy(dict(entry))
-    # Stamped by MMEngine on configs that are inherited from another package.
-    arguments.pop('_scope_', None)
-    cls = find_attention(arguments.pop('type'))
-    position = arguments.pop('position', None)
-    position = block.default_positions[cls.placement] if position is None else position
-    stages = arguments.pop('stages', None)
-    known = [name for name in inspect.signature(cls).parameters if name != 'in_channels']
-    for name in arguments:
-        if name not in known:
-            raise InvalidArgument(
-                f'{cls.__name__} takes no argument {name!r}; valid: '
-                f'{", ".join([*known, "position", "stages"])}'
-            )
-    return AttentionCfg(cls, arguments, *check_place(position, stages, num_stages, block))
+    parsed = []
+    for cls, arguments, place in read_entries(attention, ('position', 'stages')):
+        position = place.get('position')
+        position = block.default_positions[cls.placement] if position is None else position
+        checked = check_place(position, place.get('stages'), num_stages, block)
+        parsed.append(AttentionCfg(cls, arguments, *checked))
+    return parsed
 
 
 def parse_plugins(
