@@ -5,7 +5,8 @@ Neural Network, ACCV 2022, arXiv:2105.14447. Checked against murufeng/EPSANet.
 
 Place: instead of the 3x3 convolution of a block; here behind it.
 
-Deviations: no stride, and as many channels out as in. As in the original, whose
+Deviations: no stride, and as many channels out as in; ``conv_groups='auto'`` takes
+fewer groups where the paper's do not divide the channels. As in the original, whose
 checkpoints need it, the branches follow each other in reverse in the output.
 """
 
@@ -17,7 +18,11 @@ from torch import Tensor, nn
 from mmattn import kernels
 from mmattn.attention import checks
 from mmattn.attention.base import Attention
+from mmattn.kernels.primitive import cast, wide_dtype
 from mmattn.registry import MODELS
+
+# The paper's, by the size of the kernel.
+GROUPS = {1: 1, 3: 1, 5: 4, 7: 8, 9: 16}
 
 
 class _Weights(nn.Module):
@@ -30,7 +35,8 @@ class _Weights(nn.Module):
         self.fc2 = nn.Linear(hidden, channels)
 
     def forward(self, means: Tensor) -> Tensor:
-        return self.fc2(self.fc1(means).relu()).sigmoid()
+        # 16 bits leave nothing of the gradient of a sigmoid near 1.
+        return cast(self.fc2(self.fc1(means).relu()), wide_dtype(means)).sigmoid()
 
 
 @MODELS.register_module()
@@ -43,7 +49,8 @@ class PSA(Attention):
 
     Args:
         conv_kernels: Odd kernel size of each branch; their number divides C.
-        conv_groups: Groups of each branch's convolution, which divide its channels.
+        conv_groups: Groups of each branch's convolution, which divide its channels; 'auto'
+            takes as many of those that the paper has for the kernel size as do.
     """
 
     placement = 'inner'
@@ -52,11 +59,15 @@ class PSA(Attention):
         self,
         in_channels: int,
         conv_kernels: tuple[int, ...] = (3, 5, 7, 9),
-        conv_groups: tuple[int, ...] = (1, 4, 8, 16),
+        conv_groups: tuple[int, ...] | str = (1, 4, 8, 16),
         warm_start: bool = False,
     ) -> None:
         super().__init__(in_channels, warm_start)
         sizes = checks.several(self, 'conv_kernels', conv_kernels)
+        if conv_groups == 'auto':
+            checks.multiple(self, len(sizes), f'is not a multiple of {len(sizes)} branches')
+            width = in_channels // len(sizes)
+            conv_groups = [math.gcd(width, GROUPS.get(size, 16)) for size in sizes]
         groups = checks.several(self, 'conv_groups', conv_groups)
         problem = f'conv_kernels={sizes} and conv_groups={groups} must be as many'
         checks.require(self, len(sizes) == len(groups), problem)
@@ -65,7 +76,7 @@ class PSA(Attention):
             checks.positive(self, 'conv_groups', count)
         factor = len(sizes) * math.lcm(*groups)
         problem = f'is not a multiple of {factor}: {len(sizes)} branches in conv_groups={groups}'
-        checks.multiple(self, factor, problem)
+        checks.multiple(self, factor, problem, ", or conv_groups='auto'")
         width = in_channels // len(sizes)
         for index, (size, count) in enumerate(zip(sizes, groups, strict=True)):
             conv = nn.Conv2d(in_channels, width, size, padding=size // 2, groups=count, bias=False)

@@ -153,6 +153,7 @@ CHANGES = {
     'PSA': [
         dict(conv_kernels=(1, 3, 5, 7)),
         dict(conv_groups=(1, 2, 4, 8)),
+        dict(conv_groups=(1, 2, 4, 8), conv_kernels=(3, 5, 7, 7)),
     ],
     'SK': [
         dict(kernel_size=(3, 7)),
@@ -255,7 +256,12 @@ def test_every_argument_changes_the_output(name, change):
         (lambda: MixedPooling(64, pool_size=(12,)), r'pool_size must be .* 2 numbers, got \(12,\)'),
         (lambda: MixedPooling(64, pool_size=(12, 0)), 'pool_size .* positive .* 0'),
         (lambda: MixedPooling(64, pool_size=12), 'pool_size must be .* 2 numbers, got 12'),
-        (lambda: PSA(96), 'in_channels=96 .* 64: 4 branches .*nearest valid: 64 or 128'),
+        (
+            lambda: PSA(96),
+            'in_channels=96 .* 64: 4 branches .*nearest valid: 64 or 128, or conv_gr',
+        ),
+        (lambda: PSA(54, conv_groups='auto'), 'in_channels=54 .* 4 branches; .* 52 or 56'),
+        (lambda: PSA(64, conv_groups='all'), "conv_groups must be .* got 'all'"),
         (lambda: PSA(64, conv_kernels=(3, 5)), 'conv_kernels=.* conv_groups=.* as many'),
         (lambda: PSA(64, conv_kernels=(3, 5, 7, 8)), 'conv_kernels .* odd .* 8'),
         (lambda: PSA(64, conv_groups=(1, 4, 8, 0)), 'conv_groups .* positive .* 0'),
@@ -311,6 +317,10 @@ def test_bad_arguments_name_the_value_and_what_is_valid(build, message):
         (lambda: EMA(256, factor='auto').factor, 32),
         (lambda: ELA(24, num_groups='auto').gn.num_groups, 12),
         (lambda: LCT(64).groups, 16),
+        (
+            lambda: [PSA(96, conv_groups='auto').get_submodule(f'conv_{i}').groups for i in (2, 4)],
+            [4, 8],
+        ),
         (lambda: LCT(24).groups, 6),
         (lambda: LCT(2048).groups, 64),
         (lambda: LCT(6).groups, 1),

@@ -43,6 +43,7 @@ FEW_CHANNELS = {
     'ELA': dict(num_groups=4),
     'EMA': dict(factor=4),
     'FCA': dict(freq_sel='top8', dct_size=7),
+    'PSA': dict(conv_groups='auto'),
 }
 SIZE = (67, 91)
 

@@ -131,6 +131,9 @@ def test_pretrained_weights_are_not_zeroed(tmp_path, randomise):
 # SA's paper starts the weight behind its norm at zero.
 STILL = {
     'CA': {'conv1.bias'},
+    'CAA': {'h_conv.conv.bias', 'v_conv.conv.bias'},
+    'External': {'conv1.bias'},
+    'GAM': {'spatial_attention.0.bias', 'spatial_attention.3.bias'},
     'SA': {'gn.weight', 'gn.bias'},
     'SPSE': {'convs.0.bias', 'convs.1.bias', 'convs.2.bias'},
 }

@@ -81,7 +81,7 @@ def test_one_attention_per_block_before_the_nonlinearity(randomise):
 
 @pytest.mark.parametrize('name', [*attention_names(), None])
 def test_deploying_keeps_the_attention(randomise, name):
-    special = {'SA': dict(groups=4), 'EMA': dict(factor=8)}
+    special = {'SA': dict(groups=4), 'EMA': dict(factor=8), 'PSA': dict(conv_groups='auto')}
     attention = name and dict(type=name, **special.get(name, {}))
     options = dict(
         type='RepVGG',

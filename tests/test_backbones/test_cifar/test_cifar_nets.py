@@ -155,7 +155,7 @@ def test_every_attention_fits_or_says_which_channels_would(kind, name):
         model = build(kind, attention=dict(type=name, warm_start=True))
     except ValueError as error:
         # Those with groups: 12, 16 or 52 channels have no 64, 32 or 16.
-        assert name in ('ELA', 'EMA', 'FCA', 'SA') and 'nearest valid' in str(error)
+        assert name in ('ELA', 'EMA', 'FCA', 'PSA', 'SA') and 'nearest valid' in str(error)
         return
     plain = build(kind, attention=None)
     missing, unexpected = plain.load_state_dict(model.state_dict(), strict=False)
