@@ -136,6 +136,8 @@ STILL = {
     'GAM': {'spatial_attention.0.bias', 'spatial_attention.3.bias'},
     'SA': {'gn.weight', 'gn.bias'},
     'SPSE': {'convs.0.bias', 'convs.1.bias', 'convs.2.bias'},
+    # Starts without a style: there is nothing to normalise yet.
+    'SRM': {'bn.weight'},
 }
 
 
