@@ -62,7 +62,8 @@ def parse_args() -> dict[str, object]:
     )
     options = options_of_run(parser)
     names = [action.dest for action in survival._group_actions]
-    return {**options, 'survival': {name: options.pop(name) for name in names}}
+    options['survival'] = {name: options.pop(name) for name in names}
+    return options
 
 
 def main(options: dict[str, object]) -> None:

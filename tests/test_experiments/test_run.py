@@ -219,7 +219,7 @@ def test_a_crashed_rerun_is_not_finished(rows, project):
     assert run.result_of(rows[0]) == {'top1': 81.0}
     broken = 'train_dataloader.dataset.pipeline=[]'
     with pytest.raises(Exception, match='.'):
-        train('tiny.py', work_dir=folder, cfg_options=[broken])
+        train('tiny.py', work_dir=folder, overwrite=True, cfg_options=[broken])
     assert run.result_of(rows[0]) is None
 
 
