@@ -48,6 +48,12 @@ def parse_args() -> dict[str, object]:
         "the config's key survival", 'what the run does so as to survive'
     )
     survival.add_argument(
+        '--save-every',
+        metavar='EVERY',
+        help="save besides the config's interval, in the middle of an epoch too: every 10min, 30s, "
+        '2h or 500it (iterations)',
+    )
+    survival.add_argument(
         '--bad-data',
         choices=['stop', 'skip'],
         help='what follows a sample that cannot be used: the end, with its name (default), or '
