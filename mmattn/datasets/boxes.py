@@ -13,6 +13,8 @@ Corners = tuple[float, float, float, float]
 # mmdet's CocoDataset leaves out thinner boxes without a word, so they are counted here.
 MIN_SIDE = 1.0
 EXAMPLES = 3
+# More pixels than any image has; sums of such numbers are finite.
+FARTHEST = 1e15
 
 NO_BOX = 'no readable box'
 NO_CLASS = 'no class name'
@@ -66,6 +68,7 @@ class Tally:
     def count(self, counter: Counter[str], reason: str, name: str) -> None:
         """Add one to a counter, with the name of the image as an example."""
         counter[reason] += 1
+        name = printable(name)
         if len(self.examples[reason]) < EXAMPLES and name not in self.examples[reason]:
             self.examples[reason].append(name)
 
@@ -80,12 +83,19 @@ class Tally:
             )
 
 
+def printable(text: str) -> str:
+    """Text as a terminal and UTF-8 can have it: some file names and json strings are neither."""
+    return text.encode(errors='backslashreplace').decode()
+
+
 def read_lines(path: Path) -> list[str]:
     """The lines of a file, stripped, without empty ones; raises UserError if it is not text."""
     try:
         lines = path.read_text(encoding='utf-8-sig').splitlines()
     except UnicodeDecodeError as error:
         raise UserError(f'{path}: not UTF-8 text: {error}') from error
+    except OSError as error:
+        raise UserError(f'{path}: cannot be read: {error.strerror}.') from error
     return [line.strip() for line in lines if line.strip()]
 
 
@@ -101,6 +111,8 @@ def corners_of(box: Sequence[float | None]) -> Corners | None:
     """Corners of a box left, top, width, height; None unless these are four numbers."""
     if len(box) != 4 or not all(isinstance(value, (int, float)) for value in box):
         return None
+    if any(abs(value) > FARTHEST for value in box):  # maybe an integer that no float can hold
+        return (math.inf,) * 4
     left, top, width, height = box
     return left, top, left + width, top + height
 
@@ -149,7 +161,7 @@ def clean_record(record: Record, classes: Sequence[str], tally: Tally) -> list[B
         if corners is None:
             tally.count(tally.dropped_boxes, reason, record.name)
             if reason == OTHER_CLASS:
-                tally.other_classes[box.label] += 1
+                tally.other_classes[printable(box.label)] += 1
             continue
         if reason:
             tally.count(tally.remarks, reason, record.name)

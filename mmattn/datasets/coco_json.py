@@ -86,8 +86,10 @@ def read_json(path: Path, lists: Sequence[str] = LISTS) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f'{path}: not json (cut off?): {error}.') from error
+    except OSError as error:
+        raise UserError(f'{path}: cannot be read: {error.strerror}.') from error
     if not isinstance(content, dict):
         raise UserError(f'{path}: {EXPECTED}, not {type(content).__name__}.')
     for key in LISTS:

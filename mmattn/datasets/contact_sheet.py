@@ -6,6 +6,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageOps
 
+from mmattn.utils.files import told, whole
 from mmattn.utils.paths import inside
 
 TILE = (400, 300)
@@ -48,8 +49,8 @@ def draw_contact_sheet(
         sheet.paste(_tile(image, boxes[image['id']], names, Path(root)), (left, top))
         caption = f'{Path(image["file_name"]).name}: {len(boxes[image["id"]])} boxes'
         draw.text((left + 2, top + TILE[1] + 1), _drawable(caption), fill='white')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path)
+    with told(path), whole(path) as part:
+        sheet.save(part)
     return [image['file_name'] for image in images]
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
-from mmattn.datasets.boxes import Record
+from mmattn.datasets.boxes import Record, printable
 from mmattn.utils.paths import LEADS_OUT, LeadsOut, inside
 
 ORIENTATION_TAG = 0x0112
@@ -15,6 +15,7 @@ SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
 
 NO_IMAGE = 'image missing'
 UNREADABLE = 'image unreadable'
+NOT_UTF8 = 'name of the image is not UTF-8'
 OTHER_SIZE = "size in the annotation differs from the image's, which was used"
 
 
@@ -30,7 +31,7 @@ def list_files(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> Files:
     found = (
         path
         for path in folder.rglob('*')
-        if path.suffix.lower() in suffixes and not path.name.startswith('.')
+        if path.suffix.lower() in suffixes and not path.name.startswith('.') and path.is_file()
     )
     names = sorted(path.relative_to(folder).as_posix() for path in found)
     # Reversed: of two files with one stem the alphabetically first is taken.
@@ -61,6 +62,8 @@ def image_size(path: Path) -> tuple[int, int]:
 
 def check_image(record: Record, root: Path) -> None:
     """Set the record's size from its image, or its problem if there is none to read."""
+    if not record.problem and printable(record.file_name) != record.file_name:
+        record.problem = NOT_UTF8
     if record.problem:
         return
     try:

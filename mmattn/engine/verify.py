@@ -1,11 +1,13 @@
 """``python -m mmattn data --verify CONFIG``: every image and annotation of a config, beforehand."""
 
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import redirect_stdout
 from functools import partial
 
 from mmengine.config import Config, ConfigDict
@@ -50,13 +52,15 @@ def verify(
         UserError: If the config is wrong, or data that it needs is not there at all.
     """
     steps = [data_root and partial(set_data_root, data_root=data_root), _check]
-    cfg, notes = prepare(config, cfg_options, steps)
     console = Console(stderr=True)
-    for note in notes:
-        console.print(f'note: {note}', markup=False)
-    started = time.perf_counter()
     faults: Counter[Fault] = Counter()
-    sets = list(_data_sets(cfg, faults))
+    started = time.perf_counter()
+    # pycocotools and the toolboxes print what they do; standard output is for the faults.
+    with redirect_stdout(sys.stderr):
+        cfg, notes = prepare(config, cfg_options, steps)
+        for note in notes:
+            console.print(f'note: {note}', markup=False)
+        sets = list(_data_sets(cfg, faults))
     total = sum(len(dataset) for _, dataset in sets)
     columns = progress.BarColumn(), progress.MofNCompleteColumn(), progress.TimeRemainingColumn()
     with progress.Progress('reading', *columns, console=console, transient=True) as bar:

@@ -9,7 +9,14 @@ height`` in pixels and seven unused columns. List and folders differ in the case
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
-from mmattn.datasets.boxes import LISTED_TWICE, Box, Record, corners_of, parse_number
+from mmattn.datasets.boxes import (
+    LISTED_TWICE,
+    Box,
+    Record,
+    corners_of,
+    parse_number,
+    read_lines,
+)
 from mmattn.datasets.converters import Converter
 from mmattn.datasets.images import NO_IMAGE, SUFFIXES, list_files, stem_of
 from mmattn.utils.errors import UserError
@@ -95,15 +102,12 @@ def read_list(path: Path) -> dict[str, list[str]]:
             f'beside the folders {IMAGES} and {ANNOTATIONS}.'
         )
     names: dict[str, list[str]] = {split: [] for split in SPLITS}
-    lines = path.read_text(encoding='utf-8-sig').splitlines()
     # The first line names the columns.
-    for number, line in enumerate(lines[1:], start=2):
+    for number, line in enumerate(read_lines(path)[1:], start=2):
         fields = line.split()
-        if not fields:
-            continue
         if len(fields) != 5 or fields[4] not in ('1', '2', '3'):
             raise UserError(
-                f'{path}, line {number}: {line.strip()!r}; expected a name, class, light, indoor '
+                f'{path}, line {number}: {line!r}; expected a name, class, light, indoor '
                 'or outdoor and the split (1 train, 2 val, 3 test).'
             )
         names[SPLITS[int(fields[4]) - 1]].append(fields[0])

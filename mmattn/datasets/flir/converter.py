@@ -7,6 +7,7 @@ data/. Categories are told by their names.
 
 from collections import Counter, defaultdict
 from pathlib import Path
+from typing import Any
 
 from mmattn.datasets.boxes import Box, Record, corners_of
 from mmattn.datasets.coco_json import read_json
@@ -53,25 +54,37 @@ class FLIRConverter(Converter):
         folder = FOLDERS[split]
         path = self.root / folder / ANNOTATIONS
         content = read_json(path)
-        ids = Counter(image.get('id') for image in content['images'] if image.get('file_name'))
-        if ids.total() < len(content['images']) or None in ids or max(ids.values(), default=1) > 1:
+        names = [image.get('file_name') for image in content['images']]
+        ids = Counter(_id(image, 'id') for image in content['images'])
+        named = all(isinstance(name, str) and name for name in names)
+        if not named or None in ids or max(ids.values(), default=1) > 1:
             raise UserError(f'{path}: every image needs a file_name and an id of its own.')
-        labels = {category['id']: category['name'] for category in content['categories']}
+        labels = {_id(each, 'id'): _name(each.get('name')) for each in content['categories']}
+        labels[None] = None
         boxes = defaultdict(list)
         for annotation in content['annotations']:
-            label = labels.get(annotation.get('category_id'))
+            label = labels.get(_id(annotation, 'category_id'))
             bbox = annotation.get('bbox')
             corners = corners_of(bbox) if isinstance(bbox, list) else None
             box = Box(label, corners, bool(annotation.get('iscrowd')))
-            boxes[annotation.get('image_id')].append(box)
+            boxes[_id(annotation, 'image_id')].append(box)
         records = []
-        for image in content['images']:
-            name, size = image['file_name'], (image.get('width'), image.get('height'))
+        for image, name in zip(content['images'], names, strict=True):
+            size = image.get('width'), image.get('height')
             own = boxes.pop(image['id'], [])
             records.append(Record(Path(name).stem, f'{folder}/{name}', *size, own))
         for key, rest in boxes.items():
             records.append(Record(f'image {key}', '', boxes=rest, problem=NO_ENTRY))
         return records
+
+
+def _id(entry: dict[str, Any], key: str) -> int | str | None:
+    value = entry.get(key)
+    return value if isinstance(value, (int, str)) else None
+
+
+def _name(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
 CONVERTER = FLIRConverter

@@ -9,10 +9,11 @@ an object neither as missed nor, when found, as false, and mmdet leaves it out o
 ``ignore`` would do neither: pycocotools overwrites it, and mmdet learns it as background.
 """
 
-import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers import expat
 
 from mmattn.datasets.boxes import LISTED_TWICE, Box, Record, parse_number, read_lines
 from mmattn.datasets.converters import ALL, Converter
@@ -33,10 +34,7 @@ def parse_xml(path: Path) -> Record:
     All objects are in it, also those without a name or a box. Raises UserError if the file is
     not xml, or not an annotation.
     """
-    try:
-        root = ElementTree.parse(path).getroot()
-    except ElementTree.ParseError as error:
-        raise UserError(f'{path}: not well-formed xml: {error}') from error
+    root = _read_xml(path)
     if root.tag != 'annotation':
         raise UserError(f'{path}: a VOC file begins with <annotation>, this one with <{root.tag}>.')
     record = Record(path.stem, (root.findtext('filename') or '').strip())
@@ -55,6 +53,26 @@ def parse_xml(path: Path) -> Record:
             record.remarks.append(ODD_DIFFICULT)
         record.boxes.append(Box(label, corners, crowd=bool(difficult)))
     return record
+
+
+def _read_xml(path: Path) -> Element:
+    """The root of an xml file that defines no entities: they can grow without bounds."""
+
+    def refuse(name: str, *_: object) -> None:
+        raise UserError(f'{path}: defines the entity {name!r}, which no annotation needs.')
+
+    builder = TreeBuilder()
+    parser = expat.ParserCreate()
+    parser.StartElementHandler, parser.EndElementHandler = builder.start, builder.end
+    parser.CharacterDataHandler, parser.EntityDeclHandler = builder.data, refuse
+    try:
+        parser.Parse(path.read_bytes(), True)
+    # LookupError and ValueError: an encoding that Python does not know, or cannot use here.
+    except (expat.ExpatError, LookupError, ValueError) as error:
+        raise UserError(f'{path}: not well-formed xml: {error}') from error
+    except OSError as error:
+        raise UserError(f'{path}: cannot be read: {error.strerror}.') from error
+    return builder.close()
 
 
 def read_split_file(path: Path) -> list[str]:
