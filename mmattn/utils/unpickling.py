@@ -17,6 +17,7 @@ from mmattn.utils.errors import UserError
 from mmattn.utils.rebuilding import (
     FACTORIES,
     HISTORY,
+    METHODS,
     STATES,
     TABLE,
     Foreign,
@@ -87,6 +88,8 @@ class Unpickler(pickle._Unpickler):  # that in C sets attributes of what the tab
         if module == 'torch' and name in DTYPES:
             return DTYPES[name]
         full = f'{SAME.get(module, module)}.{name}'
+        if full in METHODS:
+            return METHODS[full]
         is_storage = module in ('torch', 'torch.storage') and name in STORAGES
         if full in TABLE or is_storage or full.removeprefix('builtins.') in FACTORIES:
             return Name(full)
