@@ -14,7 +14,9 @@ from pathlib import Path
 
 from matplotlib import pyplot as plt
 
+from mmattn.analysis.runs import Run
 from mmattn.engine.summary import SUMMARY_FILE, describe_seconds
+from mmattn.utils.files import told, whole, write_whole
 
 # The metric to draw: key -> (label, what makes it per cent).
 METRICS = {
@@ -33,8 +35,9 @@ def read_run(work_dir: Path) -> tuple[list[dict], list[str]]:
     runs = sorted(work_dir.glob('*/vis_data/scalars.json'))
     if not runs:
         raise FileNotFoundError(f'no run in {work_dir}: there is no */vis_data/scalars.json')
-    scalars = [json.loads(line) for line in runs[-1].read_text().splitlines()]
-    logs = [log.read_text() for log in sorted(runs[-1].parents[1].glob('*.log'))]
+    latest = runs[-1].parents[1]
+    scalars = Run(latest, latest.name).scalars
+    logs = [log.read_text(errors='replace') for log in sorted(latest.glob('*.log'))]
     return scalars, re.findall(r'^.*(?:Epoch|Iter)\(.*$', '\n'.join(logs), re.MULTILINE)
 
 
@@ -72,7 +75,8 @@ def plot(scalars: list[dict], title: str, path: Path) -> None:
     right.set_ylabel(f'validation: {label}', color='C1')
     right.set_ylim(0, 100)
     losses.set_title(f'{title}: {val[-1][key] * factor:.2f} % at the end')
-    figure.savefig(path, dpi=120)
+    with told(path), whole(path) as part:
+        figure.savefig(part, dpi=120)
     plt.close(figure)
 
 
@@ -80,11 +84,10 @@ def main() -> None:
     args = parse_args()
     scalars, lines = read_run(args.work_dir)
     outcome = {**read_outcome(args.work_dir), 'note': args.note}
-    args.out_dir.mkdir(parents=True, exist_ok=True)
     name = args.work_dir.name
-    (args.out_dir / f'{name}.json').write_text(json.dumps(outcome, indent=1) + '\n')
-    (args.out_dir / f'{name}.log').write_text('\n'.join(lines) + '\n')
-    (args.out_dir / f'{name}.jsonl').write_text('\n'.join(map(json.dumps, scalars)) + '\n')
+    write_whole(args.out_dir / f'{name}.json', json.dumps(outcome, indent=1) + '\n')
+    write_whole(args.out_dir / f'{name}.log', '\n'.join(lines) + '\n')
+    write_whole(args.out_dir / f'{name}.jsonl', '\n'.join(map(json.dumps, scalars)) + '\n')
     plot(scalars, name, args.out_dir / f'{name}.png')
     print(f'kept in {args.out_dir}: {name}.json, .log, .jsonl, .png')
 

@@ -115,7 +115,7 @@ class Run:
         lines = [
             line
             for path in _in_order(self.folder, 'scalars.json')
-            for line in path.read_text(encoding='utf-8').splitlines()
+            for line in path.read_text(encoding='utf-8', errors='replace').splitlines()
         ]
         return [entry for line in lines if (entry := _whole(line)) is not None]
 
@@ -249,9 +249,10 @@ def _in_order(folder: Path, name: str) -> list[Path]:
 def _whole(line: str) -> dict | None:
     """An entry of the log; None for one that was cut short when the run was killed."""
     try:
-        return json.loads(line)
+        entry = json.loads(line)
     except ValueError:
         return None
+    return entry if isinstance(entry, dict) else None
 
 
 def _below(value: Any, roots: list[str]) -> Any:

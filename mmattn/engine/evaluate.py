@@ -2,6 +2,7 @@
 
 import os.path as osp
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 
 from mmengine.config import Config, ConfigDict
@@ -17,6 +18,7 @@ from mmattn.engine.runner import open_runner
 from mmattn.engine.summary import RecordHook, RunSummary, print_start, print_summary, summarise
 from mmattn.utils.checkpoints import check_checkpoint
 from mmattn.utils.errors import UserError
+from mmattn.utils.files import told, whole
 
 
 def evaluate(
@@ -64,7 +66,11 @@ def evaluate(
     cfg.load_from, cfg.resume = checkpoint, False
     print_start(config, cfg, notes)
     pictures = [Pictures(cfg, osp.abspath(show_dir))] if show_dir else []
-    with open_runner(cfg, [record, *pictures]) as runner:
+    with open_runner(cfg, [record, *pictures]) as runner, ExitStack() as kept:
+        if out and is_main_process():
+            kept.enter_context(told(out))
+            part = kept.enter_context(whole(out))
+            runner.test_evaluator.metrics[-1].out_file_path = str(part)
         runner.test()
     summary = summarise(config, runner, record)
     if is_main_process():

@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement, InstanceData, PixelData
 
 from mmattn.utils.errors import InvalidValue, UserError
+from mmattn.utils.files import told, whole
 from mmattn.utils.walk import type_name
 
 VISUALIZERS_OF = {
@@ -112,7 +113,9 @@ class Pictures(Hook):
             image = mmcv.imrescale(image, factor, interpolation='bicubic')
             # Images of different folders may share a name.
             self.paths.append(str(self.folder / f'{len(self.paths):05d}_{stem}.png'))
-            self._draw(image, _enlarged(sample, factor, image.shape[:2]), self.paths[-1])
+            sample = _enlarged(sample, factor, image.shape[:2])
+            with told(self.paths[-1]), whole(self.paths[-1]) as part:
+                self._draw(image, sample, str(part))
 
     def _draw(self, image: np.ndarray, sample: BaseDataElement, path: str) -> None:
         visualizer = self.visualizer

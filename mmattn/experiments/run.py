@@ -18,7 +18,7 @@ from mmattn.engine.config import shipped_configs_dir
 from mmattn.engine.summary import SUMMARY_FILE
 from mmattn.experiments.listing import figure, table_of_figures
 from mmattn.experiments.rows import Experiment, load_tables
-from mmattn.utils.errors import Interrupted, UserError
+from mmattn.utils.errors import Interrupted, UserError, one_line
 
 
 def tools_dir() -> Path:
@@ -40,7 +40,13 @@ def result_of(run: Experiment, demo: bool = False) -> dict[str, float] | None:
     path = work_dir_of(run, demo) / SUMMARY_FILE
     if not path.is_file():
         return None
-    return figures_of(run.table, json.loads(path.read_text(encoding='utf-8'))['metrics'])
+    try:
+        metrics = json.loads(path.read_text(encoding='utf-8'))['metrics']
+    except (ValueError, LookupError, TypeError) as error:
+        raise UserError(
+            f'{path} is damaged ({one_line(error)}); without it the run is done again.'
+        ) from error
+    return figures_of(run.table, metrics)
 
 
 def figures_of(table: str, measured: Mapping[str, float]) -> dict[str, float]:

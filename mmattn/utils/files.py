@@ -50,6 +50,15 @@ def whole(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def told(path: str | Path) -> Iterator[None]:
+    """Turn an error of the disk into a UserError that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f'{path} cannot be written: {error.strerror or error}.', 1) from error
+
+
 def write_whole(path: str | Path, content: bytes | str) -> None:
     """Write all of a file (text as UTF-8) or nothing, flushed to the disk, with its folder made.
 
@@ -57,11 +66,8 @@ def write_whole(path: str | Path, content: bytes | str) -> None:
         UserError: If it cannot be written.
     """
     content = content.encode() if isinstance(content, str) else content
-    try:
-        with whole(path) as part:
-            part.write_bytes(content)
-    except OSError as error:
-        raise UserError(f'{path} cannot be written: {error.strerror or error}.', 1) from error
+    with told(path), whole(path) as part:
+        part.write_bytes(content)
 
 
 def append_line(path: str | Path, line: str) -> None:

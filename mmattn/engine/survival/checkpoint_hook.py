@@ -20,7 +20,7 @@ from mmattn.engine.distributed import on_first
 from mmattn.engine.resume import POINTER
 from mmattn.engine.survival.saving import BACKEND, SaveFailed, Unsaved, is_local, on_disk
 from mmattn.utils.errors import UserError
-from mmattn.utils.files import remove_parts, write_whole
+from mmattn.utils.files import remove_parts, told, write_whole
 
 # What the message hub, and so every checkpoint, knows: how many saves have failed, and the path
 # of a checkpoint between the intervals, which the next one replaces.
@@ -243,16 +243,13 @@ class CheckpointHook(EngineCheckpointHook):
 
     def _clear(self, runner: Runner) -> None:
         """Remove unfinished files, and see whether new ones can be written."""
-        try:
+        with told(f'{self.out_dir}, the folder of the checkpoints,'):
             for folder in {self.out_dir, runner.work_dir}:
                 for part in remove_parts(folder):
                     runner.logger.info(f'{part}, left by a process that died, is removed.')
             Path(self.out_dir).mkdir(parents=True, exist_ok=True)
             with TemporaryDirectory(dir=self.out_dir):
                 pass
-        except OSError as error:
-            where = f'checkpoints cannot be written to {self.out_dir}'
-            raise UserError(f'{where}: {error.strerror or error}.') from error
 
     def _path(self, name: str) -> str:
         return self.file_backend.join_path(self.out_dir, name)
