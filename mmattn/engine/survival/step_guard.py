@@ -83,10 +83,13 @@ class StepGuard:
         wrapper.step = wraps(self._step)(lambda **kw: self.step(**kw))
 
     def backward(self, loss: Tensor, **kwargs) -> None:
+        self._backward(self.marked(loss), **kwargs)
+
+    def marked(self, loss: Tensor) -> Tensor:
+        """The loss times 1, or times NaN if it or a statistic is not finite."""
         with torch.no_grad():
-            # 1, exactly, or NaN
             sound = 1 + (loss.detach() * 0).sum() + self._statistics.sound(loss)
-        self._backward(loss * sound, **kwargs)
+        return loss * sound
 
     def step(self, **kwargs) -> None:
         optimizer = self.wrapper.optimizer
@@ -95,7 +98,7 @@ class StepGuard:
         if not self._weights:
             return self._step(**kwargs)
         gradients = [_values(weight) for weight in self._weights]
-        self._look(gradients)
+        self.look(gradients)
         finite = self._finite
         if not self._on_gpu:
             return self._step(**kwargs) if self.scales or finite else None
@@ -114,7 +117,8 @@ class StepGuard:
             del optimizer.grad_scale, optimizer.found_inf
 
     @torch.no_grad()
-    def _look(self, gradients: list[Tensor]) -> None:
+    def look(self, gradients: list[Tensor]) -> None:
+        """Find out which gradients are finite, and whether all are, on their device."""
         # On a CPU only the 2-norm is fast; that of finite gradients may overflow.
         self._on_gpu = _runs_behind(gradients[0])
         norms = torch._foreach_norm(gradients, math.inf if self._on_gpu else 2)
