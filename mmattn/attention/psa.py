@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from mmattn import kernels
 from mmattn.attention import checks
 from mmattn.attention.base import Attention
-from mmattn.kernels.primitive import cast, wide_dtype
+from mmattn.kernels.primitive import cast, no_autocast
 from mmattn.registry import MODELS
 
 # The paper's, by the size of the kernel.
@@ -35,8 +35,10 @@ class _Weights(nn.Module):
         self.fc2 = nn.Linear(hidden, channels)
 
     def forward(self, means: Tensor) -> Tensor:
-        # 16 bits leave nothing of the gradient of a sigmoid near 1.
-        return cast(self.fc2(self.fc1(means).relu()), wide_dtype(means)).sigmoid()
+        # In 16 bits the ReLU of a hidden layer this small lets others pass.
+        with no_autocast(means):
+            means = cast(means, self.fc1.weight.dtype)
+            return self.fc2(self.fc1(means).relu()).sigmoid()
 
 
 @MODELS.register_module()

@@ -152,6 +152,8 @@ def test_any_number_of_threads(name):
 def test_autocast(name):
     """Training in mixed precision: gradients in the parameters' dtype, near to float32's."""
     module = build(name)
+    # Where no ReLU of PSA's is within a rounding of 0.
+    torch.manual_seed(1)
     x = a_map(requires_grad=True)
     wanted = gradients(module, x, module(x))
     with torch.autocast('cpu', torch.bfloat16):
