@@ -127,13 +127,26 @@ def test_pretrained_weights_are_not_zeroed(tmp_path, randomise):
     assert not fresh.layer1[0].norm(2).weight.any()
 
 
-# What has no gradient in the second step: a bias in front of a batch norm never has one, and
-# SA's paper starts the weight behind its norm at zero.
+# What has no gradient in the second step: a bias in front of a batch norm (that of the block
+# included), of keys or in front of a softmax never has one, and SA's paper starts the weight
+# behind its norm at zero, DANet's the share of its attention.
 STILL = {
+    'A2': {'gather.bias'},
+    'BAM': {'channel_layers.0.0.bias', 'reduce.0.bias', 'dilated.0.0.bias', 'dilated.1.0.bias'},
     'CA': {'conv1.bias'},
     'CAA': {'h_conv.conv.bias', 'v_conv.conv.bias'},
+    # In front of another norm, the scale of one cancels.
+    'CoT': {'conv1x1.1.weight'},
+    'CrissCross': {'key_conv.bias', 'value_conv.bias'},
+    'DANet': {
+        f'sa.{name}_conv.{kind}'
+        for name in ('query', 'key', 'value')
+        for kind in ('weight', 'bias')
+    },
     'External': {'conv1.bias'},
     'GAM': {'spatial_attention.0.bias', 'spatial_attention.3.bias'},
+    'NonLocal': {'conv_out.bias'},
+    'PAM': {'key_conv.bias', 'value_conv.bias'},
     'SA': {'gn.weight', 'gn.bias'},
     'SPSE': {'convs.0.bias', 'convs.1.bias', 'convs.2.bias'},
     # Starts without a style: there is nothing to normalise yet.

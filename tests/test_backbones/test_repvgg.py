@@ -82,6 +82,7 @@ def test_one_attention_per_block_before_the_nonlinearity(randomise):
 @pytest.mark.parametrize('name', [*attention_names(), None])
 def test_deploying_keeps_the_attention(randomise, name):
     special = {'SA': dict(groups=4), 'EMA': dict(factor=8), 'PSA': dict(conv_groups='auto')}
+    special['SGE'] = dict(groups=8)
     attention = name and dict(type=name, **special.get(name, {}))
     options = dict(
         type='RepVGG',
