@@ -1,5 +1,6 @@
 """Checkpoints: written whole, verified before an older one goes, and no end of a run."""
 
+import json
 import logging
 import re
 import subprocess
@@ -14,10 +15,12 @@ from mmengine.hooks import CheckpointHook as EngineCheckpointHook
 from mmengine.hooks import Hook
 from mmengine.runner import Runner as EngineRunner
 
+from mmattn.engine import cli
 from mmattn.engine.runner import Runner
 from mmattn.engine.survival import saving
 from mmattn.engine.survival.checkpoint_hook import FAILED_SAVES, CheckpointHook, save_now
 from mmattn.engine.survival.saving import SaveFailed, Unsaved
+from mmattn.engine.train import train
 from mmattn.utils.errors import UserError
 
 from .conftest import Disk, full_disk, toy
@@ -437,3 +440,35 @@ def test_a_small_disk_that_fills_up(small_disk, capfd):
         torch.load(path, weights_only=False)
     for path in work_dir.rglob('scalars.json'):
         assert path.read_text().endswith('}\n')
+
+
+def test_a_disk_that_becomes_read_only(small_disk, work_dir):
+    class Remount(Hook):
+        def after_train_epoch(self, runner):
+            how = 'ro' if runner.epoch + 1 == 2 else 'rw'
+            subprocess.run(['mount', '-o', f'remount,{how}', str(small_disk)], check=True)
+
+    runner = toy(work_dir, hooks=[Remount()], checkpoint=dict(out_dir=str(small_disk)))
+    runner.train()
+    assert names(small_disk / 'run') == {'epoch_1.pth', 'epoch_3.pth'}
+    assert known(runner)[FAILED_SAVES] == 1
+
+
+def test_a_command_whose_last_checkpoint_is_missing_ends_with_a_summary_and_an_error(
+    project, monkeypatch, capsys
+):
+    holds = saving.holds
+    monkeypatch.setattr(
+        saving, 'holds', lambda path, content: 'epoch_2' not in path.name and holds(path, content)
+    )
+    assert cli.run(lambda: train('tiny.py')) == 1
+    said = capsys.readouterr()
+    summary = json.loads((project / 'work_dirs/tiny/summary.json').read_text())
+    # after the epoch, and at the end
+    assert summary['failed_saves'] == 2 and summary['last_checkpoint'].endswith('epoch_1.pth')
+    assert 'failed saves' in said.out
+    assert re.search(r'error: training has come to its end, but .*epoch_1.pth stands', said.err)
+    monkeypatch.undo()
+    monkeypatch.chdir(project)
+    assert cli.run(lambda: train('tiny.py', resume='auto')) == 0
+    assert (project / 'work_dirs/tiny/epoch_2.pth').is_file()
