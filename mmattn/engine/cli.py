@@ -31,7 +31,7 @@ def run(command: Callable[[], object]) -> int:
             known = _known(error)
             if known is None:
                 raise
-        text = worded(str(known))
+        text = worded(str(known), by_all=signals.state.agreed)
         if text is not None:
             print(text, file=sys.stderr, flush=True)
         if signals.state.agreed:

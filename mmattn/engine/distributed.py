@@ -2,6 +2,7 @@
 
 import datetime
 import hashlib
+import multiprocessing
 import os
 import re
 import socket
@@ -48,14 +49,19 @@ def say(lines: Iterable[str]) -> None:
             print(line, flush=True)
 
 
-def worded(message: str) -> str | None:
+def worded(message: str, by_all: bool = False) -> str | None:
     """What this process prints about an error; None if another one says the same.
 
     Any process may be the one that fails. Once they know each other, the first with a
     message prints it; before that, the first of each machine does.
+
+    Args:
+        by_all: Whether every process has the message.
     """
     first = speaks_first()
-    if dist.is_available() and dist.is_initialized():
+    if by_all:
+        first = _number('RANK') == 0
+    elif dist.is_available() and dist.is_initialized():
         key = f'mmattn/{hashlib.sha256(message.encode()).hexdigest()}'
         try:
             first = dist.distributed_c10d._get_default_store().add(key, 1) == 1
@@ -104,6 +110,8 @@ def leave_together(status: int = 0) -> None:
         # The others may have left already.
         with suppress(RuntimeError):
             dist.barrier()
+        for worker in multiprocessing.active_children():
+            worker.terminate()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)

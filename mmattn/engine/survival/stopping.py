@@ -42,7 +42,7 @@ def heeded(runner: Runner) -> Iterator[None]:
         finally:
             state.deferred = False
         if alone:
-            text = worded(str(stopped))
+            text = worded(str(stopped), by_all=state.agreed)
             if text is not None:
                 print(text, file=sys.stderr, flush=True)
             if state.agreed:
@@ -106,15 +106,19 @@ class SignalHook(Hook):
             return
         if self.stage == 'train':
             self.done = runner.iter
-            last = osp.basename(runner.message_hub.runtime_info.get('last_ckpt') or '')
-            # The run that continues from either does the whole validation.
-            if last != f'epoch_{runner.epoch}.pth':
-                for swap in [*self._swapped.values()]:
-                    swap()
-                save_now(runner, dict(epoch=runner.epoch, iter=runner.iter))
+            self.save_in_validation(runner)
         raise KeyboardInterrupt
 
     after_test_iter = after_val_iter
+
+    def save_in_validation(self, runner: Runner) -> None:
+        """Save what a validation of a training is of, unless that is done."""
+        last = osp.basename(runner.message_hub.runtime_info.get('last_ckpt') or '')
+        # The run that continues from either does the whole validation.
+        if self.stage == 'train' and last != f'epoch_{runner.epoch}.pth':
+            for swap in [*self._swapped.values()]:
+                swap()
+            save_now(runner, dict(epoch=runner.epoch, iter=runner.iter))
 
     def _watch(self, hook: Hook) -> None:
         """Note whether a hook like EMAHook has put averaged weights into the model."""
