@@ -119,14 +119,15 @@ def _real(network: nn.Module, arguments: tuple) -> None:
 
 @contextmanager
 def _at_rest(network: nn.Module) -> Iterator[None]:
+    training = network.training
     modes = {module: module.training for module in network.modules()}
-    for module in modes:
-        # Not eval(), which networks override.
-        module.training = False
+    network.eval()
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             yield
     finally:
+        network.train(training)
+        # What is in eval mode for good is not what train() knows of.
         for module, mode in modes.items():
             module.training = mode
 

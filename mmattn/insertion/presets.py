@@ -71,6 +71,12 @@ _HIGH_RESOLUTION = dict(
 )
 
 PRESETS: dict[str, dict[str, Alternatives]] = {
+    # Necks.
+    **dict.fromkeys(
+        ('FPN', 'PAFPN', 'YOLOXPAFPN', 'CSPNeXtPAFPN', 'BFP', 'ChannelMapper'),
+        dict(outer=('pafpn_convs.*', 'fpn_convs.*', 'out_convs.*', 'convs.*')),
+    ),
+    # Backbones.
     'AlexNet': dict(outer=('features.*',)),
     'BiSeNetV1': dict(outer=('context_path.backbone.layer*.*',)),
     'BiSeNetV2': dict(outer=('semantic.stage*.*',)),
