@@ -150,16 +150,17 @@ class _Guard:
         classes = self.dataset.metainfo.get('classes')
         if not hasattr(sample, 'gt_sem_seg') or not hasattr(self.dataset, 'reduce_zero_label'):
             return None
+        name = files[-1] if files else self.dataset.ann_file
         labels = sample.gt_sem_seg.data
         sizes = [tuple(data['inputs'].shape[-2:]), tuple(sample.metainfo.get('ori_shape', ()))]
         size = tuple(labels.shape[-2:])
         if size not in sizes:
-            return files[-1], f'the map of labels is {size}, the image {sizes[0]} high and wide'
+            return name, f'the map of labels is {size}, the image {sizes[0]} high and wide'
         if classes and int(labels.max()) >= len(classes):
             known = (labels < len(classes)) | (labels == NO_LABEL)
             wrong = labels[~known & (labels != self.dataset.ignore_index)]
             if len(wrong):
-                return files[-1], f'label {int(wrong[0])}, but there are {len(classes)} classes'
+                return name, f'label {int(wrong[0])}, but there are {len(classes)} classes'
         return None
 
 

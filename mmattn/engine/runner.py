@@ -38,6 +38,7 @@ from mmattn.engine.survival.work_dir import begun_before, locked
 from mmattn.registry import RUNNERS
 from mmattn.utils import loading  # noqa: F401  (what mmengine loads with)
 from mmattn.utils.checkpoints import trusting
+from mmattn.utils.errors import spare_tracebacks
 from mmattn.utils.files import whole
 from mmattn.utils.walk import iter_dicts, type_name
 
@@ -66,6 +67,8 @@ class Runner(EngineRunner):
     """
 
     def __init__(self, *args, cfg: Config | dict | None = None, **kwargs) -> None:
+        # The toolboxes' own commands let every error through.
+        spare_tracebacks()
         self.survival = Survival.from_cfg(cfg)
         self.saved: list[str] = []
         self.exact_resume = ExactResumeHook()

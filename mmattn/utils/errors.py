@@ -43,6 +43,20 @@ class Interrupted(UserError):
         super().__init__(message, exit_code)
 
 
+def spare_tracebacks() -> None:
+    """Let a UserError that ends this process print its message alone, in any program."""
+    before = sys.excepthook
+
+    def report(kind: type, error: BaseException, trace: object) -> None:
+        if isinstance(error, UserError):
+            print(f'error: {error}', file=sys.stderr, flush=True)
+        else:
+            before(kind, error, trace)
+
+    if before.__name__ != report.__name__:
+        sys.excepthook = report
+
+
 def one_line(error: Exception) -> str:
     """Kind and message of an error that is no user's, without line breaks."""
     return ' '.join(f'{type(error).__name__}: {error}'.split())

@@ -6,13 +6,14 @@ They are noticed, and replaced, where they are read: :mod:`mmattn.datasets.readi
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-from mmengine.dist import all_gather_object, all_reduce, get_world_size
+from mmengine.dist import all_gather_object, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmattn.datasets.reading import HOW_TO_LOOK, KEY, BadData, Fault
+from mmattn.engine.survival.agreement import Agreement
 from mmattn.engine.survival.checkpoint_hook import save_now
+from mmattn.engine.survival.stopping import SignalHook
 
 # In the message hub, and so in checkpoints: file -> what is wrong, how often it was replaced, in
 # which of train, val and test.
@@ -36,6 +37,7 @@ class BadDataHook(Hook):
 
     def __init__(self) -> None:
         self._waiting: list[Fault] = []
+        self._agreement: Agreement | None = None
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         self._decide(runner, 'train', _take(data_batch))
@@ -58,7 +60,7 @@ class BadDataHook(Hook):
             self._decide(runner, part, self._waiting)
 
     def _decide(self, runner: Runner, part: str, faults: Sequence[Fault]) -> None:
-        faults, self._waiting = _of_all_processes(faults), []
+        faults, self._waiting = self._of_all_processes(faults), []
         if not faults:
             return
         options = runner.survival
@@ -76,6 +78,13 @@ class BadDataHook(Hook):
             limit = f'--max-bad-data is {options.max_bad_data:g}'
             self._stop(runner, part, faults, f'; that makes {bad} of {size} samples, {limit}')
 
+    def _of_all_processes(self, faults: Sequence[Fault]) -> list[Fault]:
+        if self._agreement is None:
+            self._agreement = Agreement()
+        if not self._agreement.least(-len(faults)):
+            return []
+        return [fault for each in all_gather_object(list(faults)) for fault in each]
+
     def _stop(self, runner: Runner, part: str, faults: Sequence[Fault], why: str) -> None:
         path, what = faults[0]
         more = len({path for path, _ in faults}) - 1
@@ -83,6 +92,10 @@ class BadDataHook(Hook):
         if part == 'train' and runner.iter:
             # Nothing of the iteration has begun.
             save_now(runner, dict(epoch=runner.epoch, iter=runner.iter))
+        if part == 'val':
+            for hook in runner.hooks:
+                if isinstance(hook, SignalHook):
+                    hook.save_in_validation(runner)
         where = f'{part}, iteration {runner.iter + 1}' if part == 'train' else part
         raise BadData(f'{path}: {what}{others}{why} ({where}). {HOW_TO_GO_ON} {HOW_TO_LOOK}')
 
@@ -94,11 +107,3 @@ def recorded(runner: Runner) -> dict[str, dict[str, Any]]:
 
 def _take(batch: Any) -> list[Fault]:
     return batch.pop(KEY, []) if isinstance(batch, dict) else []
-
-
-def _of_all_processes(faults: Sequence[Fault]) -> list[Fault]:
-    if get_world_size() == 1:
-        return list(faults)
-    number = torch.tensor(len(faults))
-    all_reduce(number)
-    return sum(all_gather_object(list(faults)), []) if number else []
