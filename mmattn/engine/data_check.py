@@ -9,8 +9,11 @@ from mmengine.config import Config
 from mmattn.datasets.guides import guide_of_reader
 from mmattn.datasets.layouts import paths_of
 from mmattn.engine.class_check import check_classes
+from mmattn.utils.checkpoints import TRUST, is_trusting
 from mmattn.utils.errors import UserError
 from mmattn.utils.walk import iter_datasets, type_name
+
+PICKLES = ('.pkl', '.pickle')
 
 
 def check_data(cfg: Config, loaders: Sequence[str] = ('train', 'val')) -> list[str]:
@@ -25,8 +28,8 @@ def check_data(cfg: Config, loaders: Sequence[str] = ('train', 'val')) -> list[s
 
     Raises:
         UserError: Names every missing path, what was expected there, the layout of the data set
-            and where to get it, ``--data-root`` and ``--demo``; or what :func:`check_classes`
-            refuses.
+            and where to get it, ``--data-root`` and ``--demo``; or a file that is a pickle; or
+            what :func:`check_classes` refuses.
     """
     wanted: list[tuple[str, str, str, str]] = []
     local: list[dict] = []
@@ -52,7 +55,19 @@ def check_data(cfg: Config, loaders: Sequence[str] = ('train', 'val')) -> list[s
             kinds.append(kind)
     if missing:
         raise UserError(_message(missing, kinds))
+    if not (is_trusting() or (cfg.get('survival') or {}).get('trust_checkpoint')):
+        _refuse_pickles(local)
     return check_classes(cfg, local)
+
+
+def _refuse_pickles(datasets: Sequence[dict]) -> None:
+    for dataset in datasets:
+        for key, value in dataset.items():
+            if isinstance(value, str) and value.lower().endswith(PICKLES):
+                raise UserError(
+                    f'{key}={value!r} of the data set {type_name(dataset)} is a pickle, which '
+                    f'would run what it asks for. {TRUST}.'
+                )
 
 
 def _is_local(dataset: dict) -> bool:

@@ -54,7 +54,10 @@ def _folders(dataset: dict) -> list[str]:
 
 def _greatest_label(path: Path) -> int:
     labels = [-1]
-    rows = path.read_text(encoding='utf-8').splitlines()
+    try:
+        rows = path.read_text(encoding='utf-8').splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f'{path}: not UTF-8 text: {error}') from error
     for number, row in enumerate(rows, start=1):
         label = row.strip().rsplit(' ', 1)[-1]
         if not label.isdecimal():
