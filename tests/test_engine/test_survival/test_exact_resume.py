@@ -1,7 +1,14 @@
 """2N iterations end with the same bits as N, a kill, and N more."""
 
 import copy
+import io
+import itertools
 import json
+import multiprocessing
+import os
+import socket
+import traceback
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,25 +16,27 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
+from mmengine.runner import Runner as EngineRunner
 
+from mmattn.engine.distributed import init_distributed
+from mmattn.engine.machine import adapt_to_machine
 from mmattn.engine.runner import Runner
 
-MEAN = dict(mean=[128.0] * 3, std=[64.0] * 3)
-BACKBONE = dict(
-    type='mmattn.ResNet',
-    depth=18,
-    num_stages=2,
-    out_indices=(0, 1),
-    strides=(2, 2),
-    dilations=(1, 1),
-    norm_eval=False,
-    style='pytorch',
-    attention=dict(type='SE'),
-)
-# Of the history in a checkpoint and its meta: what the clock, or the folder, has made.
-CLOCK = {'time', 'data_time', 'experiment_name', 'cfg', 'last_ckpt', 'passing_ckpt', 'memory'}
-CLOCK |= {'mmengine_version', 'best_ckpt'}
-ITERATIONS = 6  # of an epoch
+CONFIGS = Path(__file__).parent / 'exact_resume_configs'
+# What the clock, the folder or the checkout has made of the history and the meta.
+NOT_COMPARED = {
+    'best_ckpt',
+    'cfg',
+    'data_time',
+    'experiment_name',
+    'last_ckpt',
+    'memory',
+    'mmengine_version',
+    'passing_ckpt',
+    'time',
+}
+NUMBERS = itertools.count()
 
 
 class Killed(BaseException):
@@ -35,266 +44,79 @@ class Killed(BaseException):
 
 
 class Kill(Hook):
-    """Ends the process, as far as that goes without ending pytest."""
+    """Ends the process at the begin of an iteration, or what stands for it in a test."""
 
     priority = 'HIGHEST'
 
-    def __init__(self, iteration):
-        self.iteration = iteration
+    def __init__(self, iteration, end=None):
+        self.iteration, self.end = iteration, end
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         if runner.iter == self.iteration:
+            if self.end is not None:
+                self.end(9)
             raise Killed
 
 
 @pytest.fixture(scope='module')
-def data(tmp_path_factory):
-    """Twelve images, upright and across, in the layouts of the three toolboxes."""
-    root = tmp_path_factory.mktemp('data')
+def root(tmp_path_factory):
+    """A folder with data/: twelve images, upright and across, as the three toolboxes read them."""
+    root = tmp_path_factory.mktemp('runs')
     rng = np.random.default_rng(0)
     images, boxes = [], []
-    for number in range(2 * ITERATIONS):
-        size = (64, 48) if number % 3 else (48, 64)
-        for folder in ('classes/a', 'classes/b', 'images', 'labels'):
-            (root / folder).mkdir(parents=True, exist_ok=True)
-        image = rng.integers(0, 255, (*size, 3), dtype=np.uint8)
+    for folder in ('classes/a', 'classes/b', 'images', 'labels'):
+        (root / 'data' / folder).mkdir(parents=True)
+    for number in range(12):
+        name, size = f'{number}.png', (64, 48) if number % 3 else (48, 64)
         x, y = 4 + number, 3 + number
+        image = rng.integers(0, 255, (*size, 3), dtype=np.uint8)
         image[y : y + 24, x : x + 24] = number * 20
-        cv2.imwrite(str(root / 'classes' / 'ab'[number % 2] / f'{number}.png'), image)
-        cv2.imwrite(str(root / 'images' / f'{number}.png'), image)
         labels = np.zeros(size, np.uint8)
         labels[y : y + 24, x : x + 24] = 1
-        cv2.imwrite(str(root / 'labels' / f'{number}.png'), labels)
-        images.append(dict(id=number, file_name=f'{number}.png', height=size[0], width=size[1]))
-        boxes.append(
-            dict(
-                id=number + 1,
-                image_id=number,
-                category_id=1 + number % 2,
-                bbox=[x, y, 24, 24],
-                area=576,
-                iscrowd=0,
-            )
-        )
+        folder = f'classes/{"ab"[number % 2]}'
+        for where, what in {folder: image, 'images': image, 'labels': labels}.items():
+            cv2.imwrite(str(root / 'data' / where / name), what)
+        images.append(dict(id=number, file_name=name, height=size[0], width=size[1]))
+        box = dict(image_id=number, category_id=1 + number % 2, bbox=[x, y, 24, 24])
+        boxes.append(dict(box, id=number + 1, area=576, iscrowd=0))
     categories = [dict(id=1, name='a'), dict(id=2, name='b')]
     annotations = dict(images=images, annotations=boxes, categories=categories)
-    (root / 'coco.json').write_text(json.dumps(annotations))
+    (root / 'data' / 'coco.json').write_text(json.dumps(annotations))
     return root
 
 
-def classifier(root):
-    """With random crops, colours and flips, mixed images, and dropout."""
-    pipeline = [
-        dict(type='LoadImageFromFile'),
-        dict(type='RandomResizedCrop', scale=32),
-        dict(type='RandomFlip', prob=0.5),
-        dict(type='ColorJitter', brightness=0.4),
-        dict(type='PackInputs'),
-    ]
-    dataset = dict(
-        type='CustomDataset', data_root=str(root), data_prefix='classes', pipeline=pipeline
-    )
-    test = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=32), dict(type='PackInputs')]
-    return dict(
-        default_scope='mmpretrain',
-        model=dict(
-            type='ImageClassifier',
-            data_preprocessor=dict(**MEAN, num_classes=2),
-            backbone=dict(BACKBONE, out_indices=(1,), drop_path_rate=0.2),
-            neck=dict(type='GlobalAveragePooling'),
-            head=dict(type='LinearClsHead', num_classes=2, in_channels=128, topk=(1,)),
-            train_cfg=dict(augments=dict(type='Mixup', alpha=0.8)),
-        ),
-        train_dataloader=dict(dataset=dataset),
-        val_dataloader=dict(dataset=dict(dataset, pipeline=test)),
-        val_evaluator=dict(type='Accuracy', topk=(1,)),
-    )
+@pytest.fixture(autouse=True)
+def beside_the_data(root, monkeypatch):
+    monkeypatch.chdir(root)
 
 
-def detector(root):
-    """Batches of one aspect ratio; proposals are sampled at random."""
-    pytest.importorskip('mmdet')
-    pipeline = [
-        dict(type='LoadImageFromFile'),
-        dict(type='LoadAnnotations', with_bbox=True),
-        dict(type='RandomChoiceResize', scales=[(64, 48), (80, 60)], keep_ratio=True),
-        dict(type='RandomFlip', prob=0.5),
-        dict(type='PhotoMetricDistortion'),
-        dict(type='PackDetInputs'),
-    ]
-    dataset = dict(
-        type='CocoDataset',
-        data_root=str(root),
-        ann_file='coco.json',
-        data_prefix=dict(img='images/'),
-        metainfo=dict(classes=('a', 'b')),
-        pipeline=pipeline,
-    )
-    test = [
-        *pipeline[:2],
-        dict(type='Resize', scale=(64, 48), keep_ratio=True),
-        dict(
-            type='PackDetInputs',
-            meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
-        ),
-    ]
-    assigner = dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0.2)
-    sampling = dict(type='RandomSampler', num=16, pos_fraction=0.5, add_gt_as_proposals=False)
-    proposals = dict(nms_pre=50, max_per_img=20, nms=dict(type='nms', iou_threshold=0.7))
-    return dict(
-        default_scope='mmdet',
-        model=dict(
-            type='FasterRCNN',
-            data_preprocessor=dict(type='DetDataPreprocessor', **MEAN, pad_size_divisor=32),
-            backbone=BACKBONE,
-            neck=dict(type='FPN', in_channels=[64, 128], out_channels=16, num_outs=2),
-            rpn_head=dict(
-                type='RPNHead',
-                in_channels=16,
-                feat_channels=16,
-                anchor_generator=dict(
-                    type='AnchorGenerator', scales=[4], ratios=[1.0], strides=[8, 16]
-                ),
-            ),
-            roi_head=dict(
-                type='StandardRoIHead',
-                bbox_roi_extractor=dict(
-                    type='SingleRoIExtractor',
-                    roi_layer=dict(type='RoIAlign', output_size=3, sampling_ratio=0),
-                    out_channels=16,
-                    featmap_strides=[8, 16],
-                ),
-                bbox_head=dict(
-                    type='Shared2FCBBoxHead',
-                    in_channels=16,
-                    fc_out_channels=16,
-                    roi_feat_size=3,
-                    num_classes=2,
-                ),
-            ),
-            train_cfg=dict(
-                rpn=dict(assigner=assigner, sampler=sampling, pos_weight=-1, allowed_border=-1),
-                rpn_proposal=proposals,
-                rcnn=dict(
-                    assigner=assigner,
-                    sampler=dict(sampling, add_gt_as_proposals=True),
-                    pos_weight=-1,
-                ),
-            ),
-            test_cfg=dict(
-                rpn=proposals,
-                rcnn=dict(score_thr=0.05, nms=dict(type='nms', iou_threshold=0.5), max_per_img=5),
-            ),
-        ),
-        train_dataloader=dict(dataset=dataset, batch_sampler=dict(type='AspectRatioBatchSampler')),
-        val_dataloader=dict(dataset=dict(dataset, test_mode=True, pipeline=test)),
-        val_evaluator=dict(type='CocoMetric', ann_file=str(root / 'coco.json'), metric='bbox'),
-    )
-
-
-def segmenter(root):
-    """With random scales, crops and colours, and dropout."""
-    pytest.importorskip('mmseg')
-    pipeline = [
-        dict(type='LoadImageFromFile'),
-        dict(type='LoadAnnotations'),
-        dict(type='RandomResize', scale=(64, 48), ratio_range=(0.8, 1.5), keep_ratio=True),
-        dict(type='RandomCrop', crop_size=(32, 32)),
-        dict(type='RandomFlip', prob=0.5),
-        dict(type='PhotoMetricDistortion'),
-        dict(type='PackSegInputs'),
-    ]
-    dataset = dict(
-        type='BaseSegDataset',
-        data_root=str(root),
-        data_prefix=dict(img_path='images', seg_map_path='labels'),
-        img_suffix='.png',
-        seg_map_suffix='.png',
-        metainfo=dict(classes=('a', 'b'), palette=[[0, 0, 0], [255, 255, 255]]),
-        pipeline=pipeline,
-    )
-    test = [*pipeline[:2], pipeline[-1]]
-    return dict(
-        default_scope='mmseg',
-        model=dict(
-            type='EncoderDecoder',
-            data_preprocessor=dict(
-                type='SegDataPreProcessor', **MEAN, size=(32, 32), seg_pad_val=255
-            ),
-            backbone=BACKBONE,
-            decode_head=dict(
-                type='FCNHead',
-                in_channels=128,
-                in_index=1,
-                channels=16,
-                num_convs=1,
-                dropout_ratio=0.3,
-                num_classes=2,
-                norm_cfg=dict(type='BN'),
-                align_corners=False,
-            ),
-            train_cfg={},
-            test_cfg=dict(mode='whole'),
-        ),
-        train_dataloader=dict(dataset=dataset),
-        val_dataloader=dict(dataset=dict(dataset, pipeline=test)),
-        val_evaluator=dict(type='IoUMetric', iou_metrics=['mIoU']),
-    )
-
-
-TASKS = dict(classifier=classifier, detector=detector, segmenter=segmenter)
-
-
-def config(task, root, by_epoch=True, workers=0, **changes):
-    """Of a short training: two epochs of six iterations, or twelve of these."""
-    cfg = Config(copy.deepcopy(TASKS[task](root)))
-    kind = 'DefaultSampler' if by_epoch else 'InfiniteSampler'
-    loaders = dict(
-        train_dataloader=dict(type=kind, shuffle=True),
-        val_dataloader=dict(type='DefaultSampler', shuffle=False),
-    )
-    for name, sampler in loaders.items():
-        cfg[name].update(batch_size=2, num_workers=workers, persistent_workers=workers > 0)
-        cfg[name].sampler = sampler
-    cfg.val_dataloader.update(batch_size=1)
-    cfg.update(
-        train_cfg=dict(by_epoch=True, max_epochs=2, val_interval=1)
-        if by_epoch
-        else dict(by_epoch=False, max_iters=12, val_interval=3),
-        val_cfg={},
-        optim_wrapper=dict(
-            type='OptimWrapper',
-            optimizer=dict(type='SGD', lr=0.01, momentum=0.9),
-            clip_grad=dict(max_norm=5),
-        ),
-        param_scheduler=[
-            dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=8),
-            dict(type='MultiStepLR', by_epoch=by_epoch, milestones=[1 if by_epoch else 7]),
-        ],
-        default_hooks=dict(
-            checkpoint=dict(
-                type='CheckpointHook', by_epoch=by_epoch, interval=1 if by_epoch else 6
-            ),
-            logger=dict(type='LoggerHook', interval=1),
-        ),
-        custom_hooks=[dict(type='EMAHook', momentum=0.1)],
-        env_cfg=dict(dist_cfg=dict(backend='gloo')),
-        survival=dict(save_every='4it'),
-        log_level='WARNING',
-    )
+def config(task, by_epoch=True, workers=0, **changes):
+    """Of twelve iterations: two epochs, or without epochs; with a seed unless told otherwise."""
+    pytest.importorskip({'classifier': 'mmpretrain', 'segmenter': 'mmseg'}.get(task, 'mmdet'))
+    cfg = Config.fromfile(CONFIGS / f'{task}.py')
+    cfg.randomness = dict(seed=3)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        loader.update(num_workers=workers, persistent_workers=workers > 0)
+    if not by_epoch:
+        cfg.train_dataloader.sampler.type = 'InfiniteSampler'
+        cfg.train_cfg = dict(by_epoch=False, max_iters=12, val_interval=3)
+        cfg.default_hooks.checkpoint.update(by_epoch=False, interval=6)
+        cfg.param_scheduler[1].update(by_epoch=False, milestones=[7])
     cfg.merge_from_dict(changes)
     return cfg
 
 
-def train(cfg, work_dir, kill_at=None, resume=False, **options):
-    """Train a config, to the end or until it is killed; the runner."""
+def train(cfg, work_dir, kill_at=None, resume=False, kind=Runner, end=None):
+    """Train a config, to its end or until it is killed; the runner."""
     cfg = copy.deepcopy(cfg)
-    cfg.merge_from_dict(dict(work_dir=str(work_dir), resume=resume, **options))
-    runner = Runner.from_cfg(cfg)
+    # Runs that start in the same second would share their history.
+    changes = dict(work_dir=str(work_dir), resume=resume, experiment_name=str(next(NUMBERS)))
+    cfg.merge_from_dict(changes)
+    runner = kind.from_cfg(cfg)
     if kill_at is None:
         runner.train()
     else:
-        runner.register_hook(Kill(kill_at))
+        runner.register_hook(Kill(kill_at, end))
         with pytest.raises(Killed):
             runner.train()
     return runner
@@ -309,27 +131,34 @@ def last(work_dir):
 def differing(one, other, path=''):
     """Paths of what is not the same, bit by bit."""
     if isinstance(one, dict) and isinstance(other, dict):
-        keys = {key for key in (*one, *other) if str(key).rpartition('/')[2] not in CLOCK}
-        return [
-            found
-            for key in sorted(keys, key=str)
-            for found in differing(one.get(key), other.get(key), f'{path}.{key}')
-        ]
+        keys = {key for key in (*one, *other) if str(key).rpartition('/')[2] not in NOT_COMPARED}
+        pairs = {key: (one.get(key), other.get(key)) for key in sorted(keys, key=str)}
+        return [each for key in pairs for each in differing(*pairs[key], f'{path}.{key}')]
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
-        if len(one) == len(other):
-            pairs = enumerate(zip(one, other, strict=True))
-            return [found for i, pair in pairs for found in differing(*pair, f'{path}.{i}')]
-    elif isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        pairs = dict(enumerate(zip(one, other, strict=False)))
+        found = [each for key in pairs for each in differing(*pairs[key], f'{path}.{key}')]
+        return found if len(one) == len(other) else [path, *found]
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
         return [] if torch.equal(one, other) else [path]
     return [] if type(one) is type(other) and one == other else [path]
 
 
+def assert_same_end(cfg, folder, kill_at, again=None):
+    """Compare a run without a break with one that is killed and resumed (by another config)."""
+    train(cfg, folder / 'whole')
+    killed = train(cfg, folder / 'broken', kill_at)
+    assert killed.iter == kill_at
+    resumed = train(again or cfg, folder / 'broken', resume=True)
+    assert resumed.iter == 12
+    assert differing(last(folder / 'whole'), last(folder / 'broken')) == []
+
+
 CASES = [
     (task, by_epoch, workers, kill_at)
-    for task in TASKS
+    for task in ('classifier', 'detector', 'segmenter')
     for by_epoch in (True, False)
     for workers in (0, 2)
-    for kill_at in (5, 7)  # after iter_4.pth, and after the epoch's end at 6
+    for kill_at in (5, 7)  # after iter_4.pth, and after the checkpoint of six iterations
 ]
 FAST = {('classifier', True, 0, 5), ('classifier', False, 0, 7)}
 
@@ -338,11 +167,137 @@ FAST = {('classifier', True, 0, 5), ('classifier', False, 0, 7)}
     ('task', 'by_epoch', 'workers', 'kill_at'),
     [case if case in FAST else pytest.param(*case, marks=pytest.mark.slow) for case in CASES],
 )
-def test_a_killed_run_ends_as_one_without_a_break(task, by_epoch, workers, kill_at, data, tmp_path):
-    cfg = config(task, data, by_epoch, workers, randomness=dict(seed=3))
-    train(cfg, tmp_path / 'whole')
-    killed = train(cfg, tmp_path / 'broken', kill_at)
-    assert killed.iter == kill_at
+def test_a_killed_run_ends_as_one_without_a_break(task, by_epoch, workers, kill_at, tmp_path):
+    assert_same_end(config(task, by_epoch, workers), tmp_path, kill_at)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kill_at', [5, 9])
+def test_mosaics_and_a_pipeline_that_is_switched(kill_at, tmp_path):
+    cfg = config('mosaics', workers=1)
+    assert_same_end(cfg, tmp_path, kill_at)
+
+
+@pytest.mark.slow
+def test_another_number_of_workers_makes_no_difference(tmp_path):
+    assert_same_end(config('classifier'), tmp_path, 5, again=config('classifier', workers=2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kill_at', [5, 8])
+def test_gradients_that_are_not_applied_yet(kill_at, tmp_path):
+    cfg = config('classifier', **{'optim_wrapper.accumulative_counts': 5})
+    assert_same_end(cfg, tmp_path, kill_at)
+
+
+@pytest.mark.slow
+def test_a_validation_that_decides_on_the_next_step_is_made_up_for(tmp_path):
+    cfg = config('classifier')
+    metric = 'accuracy/top1'
+    cfg.param_scheduler = [
+        dict(type='ReduceOnPlateauLR', monitor=metric, rule='greater', patience=0, threshold=200.0)
+    ]
+    cfg.custom_hooks = [dict(type='EarlyStoppingHook', monitor=metric, patience=5)]
+    # The first epoch's validation is lost with the run; epoch_1.pth stands.
+    assert_same_end(cfg, tmp_path, 6)
+    rates = last(tmp_path / 'broken')['message_hub']['log_scalars']['train/lr']['history'][0]
+    assert len(set(rates.tolist())) == 2
+
+
+def test_a_seed_made_by_chance_stays(tmp_path):
+    cfg = config('classifier')
+    cfg.pop('randomness')
+    killed = train(cfg, tmp_path / 'broken', 5)
     resumed = train(cfg, tmp_path / 'broken', resume=True)
-    assert resumed.iter == 12
+    assert resumed.seed == killed.seed
+    cfg.randomness = dict(seed=killed.seed)
+    train(cfg, tmp_path / 'whole')
     assert differing(last(tmp_path / 'whole'), last(tmp_path / 'broken')) == []
+
+
+def test_what_is_skipped_is_not_read_and_the_states_are_small(tmp_path, monkeypatch):
+    from mmpretrain.datasets import CustomDataset
+
+    read, prepare = [], CustomDataset.prepare_data
+    monkeypatch.setattr(
+        CustomDataset, 'prepare_data', lambda self, index: read.append(1) or prepare(self, index)
+    )
+    cfg = config('classifier')
+    cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
+    train(cfg, tmp_path, 5)
+    read.clear()
+    train(cfg, tmp_path, resume=True)
+    assert len(read) == 2 * (12 - 4)
+    file = io.BytesIO()
+    torch.save(last(tmp_path)['exact_resume'], file)
+    assert file.tell() < 40_000
+
+
+@pytest.fixture
+def warnings(monkeypatch):
+    """What is logged as a warning."""
+    found = []
+    monkeypatch.setattr(
+        MMLogger, 'warning', lambda self, message, *args, **kwargs: found.append(message)
+    )
+    return found
+
+
+def test_a_checkpoint_of_mmengine_is_resumed_with_one_warning(tmp_path, warnings):
+    cfg = config('classifier')
+    train(cfg, tmp_path, 7, kind=EngineRunner)
+    warnings.clear()
+    runner = train(cfg, tmp_path, resume=True)
+    assert runner.iter == 12
+    (said,) = (text for text in warnings if 'random states' in text)
+    assert 'epoch_1.pth holds neither' in said
+
+
+def in_two_processes(rank, port, cfg, work_dir, kill_at, resume):
+    """One of two processes; the second one kills itself."""
+    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), WORLD_SIZE='2')
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
+    torch.set_num_threads(1)
+    status = 1
+    try:
+        init_distributed(cfg, 'pytorch')
+        adapt_to_machine(cfg)
+        train(cfg, work_dir, kill_at if rank == 1 else None, resume, end=os._exit)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def start_two(*args):
+    """Train in two processes; their exit statuses."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    fork = multiprocessing.get_context('fork')
+    both = [fork.Process(target=in_two_processes, args=(rank, port, *args)) for rank in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(300)
+    return [process.exitcode for process in both]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('by_epoch', [True, False])
+@pytest.mark.parametrize('task', ['classifier', 'detector', 'segmenter'])
+def test_one_of_two_processes_is_killed(task, by_epoch, tmp_path, warnings):
+    cfg = config(task, by_epoch, **{'train_dataloader.batch_size': 1})
+    assert start_two(cfg, tmp_path / 'whole', None, False) == [0, 0]
+    assert start_two(cfg, tmp_path / 'broken', 5, False)[1] == 9
+    if task == 'classifier':
+        alone = train(cfg, tmp_path / 'broken', 6, resume=True)
+        assert any('1 processes instead of 2' in text for text in warnings)
+        assert alone.iter == 6
+    assert start_two(cfg, tmp_path / 'broken', None, True) == [0, 0]
+    one, two = last(tmp_path / 'whole'), last(tmp_path / 'broken')
+    assert differing(one, two) == []
+    assert len(one['exact_resume']['ranks']) == 2
+    # Of BatchNorm: what a process has seen.
+    assert one['exact_resume']['ranks'][1]['buffers']
