@@ -150,18 +150,6 @@ def test_several_machines_need_an_address(tools):
     assert result.returncode and 'MASTER_ADDR' in result.stderr
 
 
-def test_slurm_command(tools, project, tmp_path):
-    fake = tmp_path / 'bin' / 'srun'
-    fake.parent.mkdir()
-    fake.write_text('#!/bin/sh\necho "$@"\n')
-    fake.chmod(0o755)
-    env = {**ENV, 'PATH': f'{fake.parent}:{os.environ["PATH"]}', 'GPUS': '4'}
-    command = ['bash', str(tools / 'slurm_train.sh'), 'part', 'job', 'tiny.py', '--amp']
-    out = subprocess.run(command, env=env, capture_output=True, text=True).stdout
-    for word in ('--partition=part', '--ntasks=4', '--gres=gpu:4', '--launcher slurm --amp'):
-        assert word in out
-
-
 @pytest.mark.slow
 def test_interrupted_run_continues(tools, project):
     command = [sys.executable, str(tools / 'train.py'), 'tiny.py', '--cfg-options']
