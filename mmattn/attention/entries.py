@@ -64,6 +64,36 @@ def _read(entry: dict, places: Sequence[str]) -> Entry:
     return Entry(cls, arguments, place)
 
 
+def chosen_by_stage(blocks: Any, counts: Sequence[int]) -> list[set[int]]:
+    """Which blocks of each stage get attention.
+
+    Args:
+        blocks: What :func:`chosen_blocks` takes, for every stage; or a list of it with an
+            entry for each stage, not all of which are numbers.
+        counts: How many blocks each stage has.
+
+    Raises:
+        ValueError: If ``blocks`` is something else, or names a block that no stage has.
+    """
+    listed = isinstance(blocks, list | tuple)
+    if listed and any(type(block) is not int for block in blocks):
+        if len(blocks) != len(counts):
+            raise InvalidValue(
+                f'blocks must be one choice for all stages or a list of {len(counts)}, one per '
+                f'stage, got {blocks!r}'
+            )
+        pairs = zip(blocks, counts, strict=True)
+        return [chosen_by_stage(own, [count])[0] for own, count in pairs]
+    chosen = [chosen_blocks(blocks, count) for count in counts]
+    for number in blocks if listed else [blocks] if isinstance(blocks, int) else ():
+        if not any(-count <= number < count for count in counts):
+            raise InvalidValue(
+                f'blocks={blocks!r}: no block {number} in stages of '
+                f'{", ".join(map(str, counts))} blocks; valid: {-max(counts)} to {max(counts) - 1}'
+            )
+    return chosen
+
+
 def chosen_blocks(blocks: str | int | Sequence[int] | None, count: int) -> set[int]:
     """Which of a stage's blocks get attention.
 
@@ -85,7 +115,8 @@ def chosen_blocks(blocks: str | int | Sequence[int] | None, count: int) -> set[i
             return set(range(step - 1, count, step))
         blocks = {'first': 0, 'last': -1}.get(blocks, blocks)
     numbers = [blocks] if isinstance(blocks, int) else blocks
-    if isinstance(numbers, str) or not all(type(number) is int for number in numbers):
+    listed = isinstance(numbers, list | tuple)
+    if not listed or not all(type(number) is int for number in numbers):
         raise InvalidValue(
             f"blocks must be 'first', 'last', 'every 2nd', an index or a list of indices, "
             f'got {blocks!r}'

@@ -124,14 +124,14 @@ class RepVGG(AttentionBackbone, StockRepVGG):
         check_stage_numbers('frozen_stages', (frozen_stages,), -1, num_stages)
         widths = arch['width_factor']
         check_per_stage(num_stages, strides=strides, dilations=dilations, width_factor=widths)
-        slots = parse_slots(RepVGGBlock, num_stages, attention, plugins, norm_cfg)
+        slots = parse_slots(RepVGGBlock, arch['num_blocks'], attention, plugins, norm_cfg)
         options |= dict(strides=strides, dilations=dilations, norm_cfg=norm_cfg, deploy=deploy)
         options |= dict(out_indices=tuple(out_indices), frozen_stages=frozen_stages)
         super().__init__(arch, **options)
         RepVGGBlock.adopt(self.stem)
         for stage, name in enumerate(self.stages):
-            for block in getattr(self, name):
-                RepVGGBlock.adopt(block, stage=stage, **slots)
+            for index, block in enumerate(getattr(self, name)):
+                RepVGGBlock.adopt(block, stage=stage, index=index, **slots)
         self.freeze()
 
     def _settings(self, arch: str | dict) -> dict:

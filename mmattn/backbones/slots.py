@@ -7,7 +7,7 @@ an ``nn.Sequential``, so that no stock key shifts.
 
 import copy
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 from mmcv.cnn import build_plugin_layer
@@ -17,8 +17,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mmattn.attention import Attention
-from mmattn.attention.entries import read_entries
+from mmattn.attention.entries import chosen_by_stage, read_entries
 from mmattn.utils.errors import InvalidArgument, InvalidValue
+
+# What says where in a backbone an attention goes, or a plugin.
+PLACES = ('position', 'stages', 'blocks')
 
 
 class AttentionCfg(NamedTuple):
@@ -27,7 +30,7 @@ class AttentionCfg(NamedTuple):
     cls: type[Attention]
     arguments: dict[str, Any]
     position: str
-    stages: tuple[bool, ...]
+    blocks: tuple[Set[int], ...]  # of each stage, those that have it
 
 
 class PluginCfg(NamedTuple):
@@ -35,7 +38,7 @@ class PluginCfg(NamedTuple):
 
     cfg: dict[str, Any]
     position: str
-    stages: tuple[bool, ...]
+    blocks: tuple[Set[int], ...]
 
 
 class AttentionBlock:
@@ -58,6 +61,7 @@ class AttentionBlock:
         attention: Iterable[AttentionCfg] = (),
         plugins: Iterable[PluginCfg] = (),
         stage: int = 0,
+        index: int = 0,
         level: int | None = None,
         norm_cfg: dict | None = None,
     ) -> None:
@@ -66,7 +70,7 @@ class AttentionBlock:
         Args:
             channels: Channels of the features at each position.
             attention, plugins: Checked entries, see :func:`parse_slots`.
-            stage: Index of the block's stage, from 0.
+            stage, index: Number of the block's stage, and of the block in it, from 0.
             level: What attention with defaults per stage takes for the stage: 0 at
                 a quarter of the image's size, 1 at an eighth, ...; default the stage.
             norm_cfg: The backbone's. Attention with a BatchNorm takes its kind over
@@ -75,8 +79,8 @@ class AttentionBlock:
         level = stage if level is None else level
         batch_norm = _batch_norm_cfg(norm_cfg)
         self.slots: dict[str, list[str]] = {}
-        for cls, arguments, position, stages in attention:
-            if not stages[stage]:
+        for cls, arguments, position, blocks in attention:
+            if index not in blocks[stage]:
                 continue
             taken = [name for name in self.slots.get(position, []) if name.startswith('attn_')]
             name = f'attn_{position}' + (f'_{len(taken)}' if taken else '')
@@ -88,8 +92,8 @@ class AttentionBlock:
             except ValueError as error:
                 raise InvalidValue(f'attention at {position} of stage {stage}: {error}') from error
             self._fill_slot(position, name, module)
-        for cfg, position, stages in plugins:
-            if stages[stage]:
+        for cfg, position, blocks in plugins:
+            if index in blocks[stage]:
                 cfg = {'postfix': self.plugin_postfix, **copy.deepcopy(cfg)}
                 postfix = cfg.pop('postfix')
                 built = build_plugin_layer(cfg, postfix, in_channels=channels[position])
@@ -169,50 +173,55 @@ def _register_first(root: nn.Module, norm: nn.Module) -> None:
 
 def parse_slots(
     block: type[AttentionBlock],
-    num_stages: int,
+    stage_blocks: Sequence[int],
     attention: dict | Sequence[dict] | None,
     plugins: Sequence[dict] | None,
     norm_cfg: dict | None,
 ) -> dict[str, Any]:
     """What all blocks of a backbone give :meth:`AttentionBlock.add_slots`, checked."""
     return dict(
-        attention=parse_attention(attention, num_stages, block),
-        plugins=parse_plugins(plugins, num_stages, block),
+        attention=parse_attention(attention, stage_blocks, block),
+        plugins=parse_plugins(plugins, stage_blocks, block),
         norm_cfg=norm_cfg,
     )
 
 
 def parse_attention(
-    attention: dict | Sequence[dict] | None, num_stages: int, block: type[AttentionBlock]
+    attention: dict | Sequence[dict] | None,
+    stage_blocks: int | Sequence[int],
+    block: type[AttentionBlock],
 ) -> list[AttentionCfg]:
     """Check the ``attention`` argument of a backbone before anything is built.
 
     Args:
         attention: None, a dict with ``type``, the attention's arguments and optionally
-            ``position`` and ``stages``, or a list of such dicts; it is not changed.
+            ``position``, ``stages`` and ``blocks``, or a list of such dicts; it is not changed.
+        stage_blocks: How many blocks each stage has; a number is that of stages which are
+            one block each.
 
     Raises:
         TypeError: If it is something else, or has an argument that the class does not take.
         KeyError: If ``type`` is not a registered attention.
-        ValueError: If ``position`` or ``stages`` does not fit the backbone.
+        ValueError: If ``position``, ``stages`` or ``blocks`` does not fit the backbone.
     """
     parsed = []
-    for cls, arguments, place in read_entries(attention, ('position', 'stages')):
-        position = place.get('position')
-        position = block.default_positions[cls.placement] if position is None else position
-        checked = check_place(position, place.get('stages'), num_stages, block)
-        parsed.append(AttentionCfg(cls, arguments, *checked))
+    for cls, arguments, place in read_entries(attention, PLACES):
+        if place.get('position') is None:
+            place['position'] = block.default_positions[cls.placement]
+        parsed.append(AttentionCfg(cls, arguments, *check_place(place, stage_blocks, block)))
     return parsed
 
 
 def parse_plugins(
-    plugins: Sequence[dict] | None, num_stages: int, block: type[AttentionBlock]
+    plugins: Sequence[dict] | None,
+    stage_blocks: int | Sequence[int],
+    block: type[AttentionBlock],
 ) -> list[PluginCfg]:
-    """Check mmdet's ``plugins``: dicts with ``cfg``, ``position`` and ``stages``.
+    """Check mmdet's ``plugins``: dicts with ``cfg``, ``position``, ``stages`` and ``blocks``.
 
     Raises:
         TypeError: If an entry is not a dict with ``cfg`` and ``position``.
-        ValueError: If ``position`` or ``stages`` does not fit the backbone.
+        ValueError: If ``position``, ``stages`` or ``blocks`` does not fit the backbone.
     """
     parsed = []
     for entry in plugins or ():
@@ -220,34 +229,44 @@ def parse_plugins(
             raise InvalidArgument(
                 f"each plugin must be a dict with 'cfg' and 'position', got {entry!r}"
             )
-        unknown = set(entry) - {'cfg', 'position', 'stages', '_scope_'}
+        unknown = set(entry) - {'cfg', *PLACES, '_scope_'}
         if unknown:
             raise InvalidArgument(
                 f'a plugin takes no key {", ".join(map(repr, sorted(unknown)))}; '
-                f'valid: cfg, position, stages'
+                f'valid: cfg, {", ".join(PLACES)}'
             )
-        place = check_place(entry['position'], entry.get('stages'), num_stages, block)
+        place = check_place(entry, stage_blocks, block)
         parsed.append(PluginCfg(dict(entry['cfg']), *place))
     return parsed
 
 
 def check_place(
-    position: str, stages: Sequence[bool] | None, num_stages: int, block: type[AttentionBlock]
-) -> tuple[str, tuple[bool, ...]]:
+    place: Mapping[str, Any], stage_blocks: int | Sequence[int], block: type[AttentionBlock]
+) -> tuple[str, tuple[Set[int], ...]]:
+    """The position, and of each stage the blocks that a config names."""
+    position, stages, blocks = map(place.get, PLACES)
     if position not in block.positions:
         raise InvalidValue(
             f'unknown position {position!r} in a {block.__name__}; '
             f'valid: {", ".join(block.positions)}'
         )
+    counts = (1,) * stage_blocks if isinstance(stage_blocks, int) else tuple(stage_blocks)
     if stages is None:
-        return position, (True,) * num_stages
-    if (
+        stages = (True,) * len(counts)
+    elif (
         isinstance(stages, str)
         or not isinstance(stages, Sequence)
-        or len(stages) != num_stages
+        or len(stages) != len(counts)
         or any(not isinstance(flag, bool) for flag in stages)
     ):
         raise InvalidValue(
-            f'stages must be {num_stages} bools, one per stage of the backbone, got {stages!r}'
+            f'stages must be {len(counts)} bools, one per stage of the backbone, got {stages!r}'
         )
-    return position, tuple(stages)
+    pairs = zip(chosen_by_stage(blocks, counts), stages, strict=True)
+    chosen = tuple(numbers if flag else set() for numbers, flag in pairs)
+    if blocks is not None and not any(chosen):
+        raise InvalidValue(
+            f'blocks={blocks!r} of stages={tuple(stages)} are none: the stages have '
+            f'{", ".join(map(str, counts))} blocks'
+        )
+    return position, chosen

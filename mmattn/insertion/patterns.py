@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from mmattn.attention.entries import blocks_by_stage
+from mmattn.attention.entries import chosen_by_stage
 from mmattn.utils.errors import InvalidArgument, InvalidValue, UnknownName
 
 INPUT = ':input'
@@ -125,7 +125,7 @@ def choose(places: Sequence[Place], place: Mapping[str, Any]) -> list[Place]:
             f'stages must be {len(stages)} bools, one for each of {", ".join(stages)}; '
             f'got {wanted!r}'
         )
-    blocks = blocks_by_stage(place.get('blocks'), [len(stage) for stage in stages.values()])
+    blocks = chosen_by_stage(place.get('blocks'), [len(stage) for stage in stages.values()])
     chosen = [
         one
         for stage, flag, numbers in zip(stages.values(), wanted, blocks, strict=True)

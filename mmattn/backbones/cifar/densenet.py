@@ -135,13 +135,15 @@ class DenseNetCIFAR(AttentionBackbone):
         self.norm_eval = norm_eval
         norm_cfg = norm_cfg or dict(type='BN', requires_grad=True)
         shared = dict(growth_rate=growth_rate, with_cp=with_cp, conv_cfg=conv_cfg)
-        shared |= parse_slots(DenseLayer, NUM_STAGES, attention, plugins, norm_cfg)
+        num_layers = (depth - 4) // 6
+        counts = (num_layers,) * NUM_STAGES
+        shared |= parse_slots(DenseLayer, counts, attention, plugins, norm_cfg)
         channels = 2 * growth_rate
         self.conv1 = build_conv_layer(conv_cfg, in_channels, channels, 3, padding=1, bias=False)
         for stage in range(NUM_STAGES):
             layers = []
-            for _ in range((depth - 4) // 6):
-                layers.append(DenseLayer(channels, stage=stage, **shared))
+            for index in range(num_layers):
+                layers.append(DenseLayer(channels, stage=stage, index=index, **shared))
                 channels += growth_rate
             self.add_module(f'layer{stage + 1}', nn.Sequential(*layers))
             # Inside of a module, so that mmcv's fuse_conv_bn does not take the stem for

@@ -122,7 +122,8 @@ class MobileNetV2(AttentionBackbone, StockMobileNetV2):
         check_stage_numbers('out_indices', out_indices, 0, num_stages)
         check_stage_numbers('frozen_stages', (frozen_stages,), -1, num_stages)
         check_per_stage(num_stages, strides=strides, dilations=dilations)
-        slots = parse_slots(InvertedResidual, num_stages, attention, plugins, norm_cfg)
+        counts = [count for _, _, count, _ in StockMobileNetV2.arch_settings]
+        slots = parse_slots(InvertedResidual, counts, attention, plugins, norm_cfg)
         self.arch_settings = [
             [*setting[:3], stride]
             for setting, stride in zip(StockMobileNetV2.arch_settings, strides, strict=True)
@@ -138,8 +139,9 @@ class MobileNetV2(AttentionBackbone, StockMobileNetV2):
             if dilations[stage] != 1:
                 depthwise = blocks[0].conv[-2].conv
                 depthwise.dilation = depthwise.padding = (dilations[stage],) * 2
-            for block in blocks:
-                InvertedResidual.adopt(block, stage=stage, level=self.levels[stage], **slots)
+            for index, block in enumerate(blocks):
+                place = dict(stage=stage, index=index, level=self.levels[stage])
+                InvertedResidual.adopt(block, **place, **slots)
         self.freeze()
 
     own_names = staticmethod(checkpoints.own_names)

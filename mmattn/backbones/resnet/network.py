@@ -59,7 +59,8 @@ class ResNet(AttentionBackbone):
         norm_eval: Keep stock BatchNorm layers in eval mode; default False, in mmdet True.
         dcn, stage_with_dcn: Config of deformable convolutions in Bottlenecks, and which
             stages have them.
-        plugins: mmdet's plugins: dicts with ``cfg``, ``position``, ``stages``.
+        plugins: mmdet's plugins: dicts with ``cfg``, ``position``, ``stages``, and ``blocks``
+            as in ``attention``.
         multi_grid: Dilation of each block of the last stage.
         contract_dilation: Halve the dilation of each stage's first block.
         with_cp: Recompute blocks in the backward pass to save memory.
@@ -67,7 +68,9 @@ class ResNet(AttentionBackbone):
         drop_path_rate: Stochastic depth, growing linearly to this rate.
         attention: None, a dict or a list of dicts: ``type`` (a registered attention), its
             arguments, and optionally ``position`` ('after_conv1', 'before_norm2',
-            'after_conv2', 'after_conv3'; default: the paper's) and ``stages`` (a bool each).
+            'after_conv2', 'after_conv3'; default: the paper's), ``stages`` (a bool each) and
+            ``blocks`` (in each stage 'first', 'last', 'every 2nd', a number from 0, or from
+            -1 backwards, or a list of them; or a list of such choices, one per stage).
         options: ``init_cfg`` and the arguments of :class:`AttentionBackbone`.
 
     Shape:
@@ -152,7 +155,7 @@ class ResNet(AttentionBackbone):
             with_cp=with_cp,
             conv_cfg=conv_cfg,
             base_channels=base_channels,
-            **parse_slots(block, num_stages, attention, plugins, self.norm_cfg),
+            **parse_slots(block, self.stage_blocks, attention, plugins, self.norm_cfg),
         )
         self._make_stem(in_channels, stem_channels)
         last = sum(stage_blocks) - 1
@@ -172,7 +175,7 @@ class ResNet(AttentionBackbone):
             shared.update(stage=stage, dcn=dcn if has_dcn else None)
             blocks = []
             for index, dilation in enumerate(block_dilations):
-                own = dict(dilation=dilation, drop_path_rate=drop_rates.pop(0))
+                own = dict(index=index, dilation=dilation, drop_path_rate=drop_rates.pop(0))
                 if index == 0:
                     shortcut = self._make_downsample(channels, out_channels, strides[stage])
                     own.update(stride=strides[stage], downsample=shortcut)

@@ -169,7 +169,7 @@ class SwinTransformer(AttentionBackbone, StockSwin):
         self.frozen_with_stem = 0 if dense else 1
         most_frozen = num_stages - self.frozen_with_stem
         check_stage_numbers('frozen_stages', (frozen_stages,), -1, most_frozen)
-        slots = parse_slots(SwinBlock, num_stages, attention, plugins, norm_cfg)
+        slots = parse_slots(SwinBlock, arch['depths'], attention, plugins, norm_cfg)
         inner_norm = (norm_cfg if dense else None) or LAYER_NORM
         stem_norm = inner_norm if patch_norm else None
         inner_drop = drop_rate if dense else 0.0
@@ -198,8 +198,8 @@ class SwinTransformer(AttentionBackbone, StockSwin):
                     f'num_heads={self.num_heads}: {heads} does not divide the '
                     f'{sequence.embed_dims} channels of stage {stage}'
                 )
-            for block in sequence.blocks:
-                SwinBlock.adopt(block, stage=stage, **slots)
+            for index, block in enumerate(sequence.blocks):
+                SwinBlock.adopt(block, stage=stage, index=index, **slots)
         self.freeze()
 
     own_names = staticmethod(checkpoints.own_names)
