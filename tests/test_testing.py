@@ -74,6 +74,27 @@ class Normalises(Halves):
         return super().attend(self.norm(x).to(x.dtype))
 
 
+class NeedsSeveral(Halves):
+    def __init__(self, in_channels, warm_start=False):
+        super().__init__(in_channels, warm_start)
+        self.norm = nn.BatchNorm2d(in_channels)
+
+    def attend(self, x):
+        return super().attend(self.norm(x))
+
+
+class KnowsItsRows(Halves):
+    any_dims = True
+
+    def attend(self, x):
+        return super().attend(x) * x.mean(2, keepdim=True)
+
+
+class TakesAnything(Halves):
+    def forward(self, x):
+        return x * self.scale.flatten()[0]
+
+
 class Contiguous(Halves):
     def attend(self, x):
         return super().attend(x).contiguous()
@@ -122,6 +143,9 @@ def test_a_sound_attention_passes():
         (NotANumber, 'sizes', '1x1, eval: the output is not finite'),
         (Unused, 'sizes', 'scale gets no gradient'),
         (Detached, 'gradients', ''),
+        (NeedsSeveral, 'one_value', 'more than 1 value per channel'),
+        (KnowsItsRows, 'dims', ''),
+        (TakesAnything, 'dims', r'an input of \(2, 128\) is accepted'),
         (Contiguous, 'memory_formats', 'another memory format'),
         (OwnKernel, 'kernels', 'with kernels the output is off by'),
         (Widens, 'mixed_precision', 'mul makes a float32 map'),
@@ -135,7 +159,7 @@ def test_a_sound_attention_passes():
 def test_what_is_wrong_is_named(cls, check, message):
     run = next(run for run in CHECKS if run.__name__ == f'check_{check}')
     with pytest.raises(
-        (AssertionError, RuntimeError, torch._dynamo.exc.Unsupported), match=message
+        (AssertionError, RuntimeError, ValueError, torch._dynamo.exc.Unsupported), match=message
     ):
         run(cls)
 

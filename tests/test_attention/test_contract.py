@@ -44,6 +44,20 @@ def test_contract_in_pure_pytorch(name, check):
         check(find_attention(name))
 
 
+@pytest.mark.parametrize('name', attention_names())
+def test_mmcv_folds_norms_into_the_convolutions_in_front_of_them(name):
+    from mmcv.cnn.utils import fuse_conv_bn
+
+    torch.manual_seed(0)
+    module = find_attention(name)(128).eval().double()
+    for key, value in module.state_dict().items():
+        if value.is_floating_point():
+            value.copy_(torch.rand_like(value) + 0.5 if 'running_var' in key else value + 0.1)
+    x = torch.randn(2, 128, 9, 14, dtype=torch.float64)
+    expected = module(x)
+    torch.testing.assert_close(fuse_conv_bn(module)(x), expected)
+
+
 @pytest.mark.parametrize(('channels', 'kernel'), [(64, 3), (128, 5), (256, 5), (2048, 7)])
 def test_eca_adapts_its_kernel_as_the_paper_says(channels, kernel):
     assert ECA(channels).conv.kernel_size == (kernel,)

@@ -25,25 +25,17 @@ from unittest import SkipTest
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map
 
 from mmattn import kernels
 from mmattn.attention import Attention
 from mmattn.kernels.choice import CAN_REGISTER
+from mmattn.testing.precision import CudaAutocast, Widened
 from mmattn.utils.torch_version import NEW_TORCH
 
 Kind: TypeAlias = type[Attention]
 # SA's 64 groups need two channels each.
 CHANNELS = 128
 SIZES = ((1, 1), (3, 5), (7, 7), (14, 9), (50, 38))
-# What CUDA's autocast computes in float32, among what attentions are made of.
-IN_FLOAT32 = (
-    *('cosine_similarity', 'cumsum', 'exp', 'group_norm', 'layer_norm', 'log', 'log_softmax'),
-    *('norm', 'pow', 'prod', 'reciprocal', 'rsqrt', 'softmax', 'softplus', 'square', 'sum'),
-    '__pow__',
-)
 
 
 def check_attention(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> None:
@@ -264,8 +256,8 @@ def check_mixed_precision(cls: Kind, in_channels: int = CHANNELS, **arguments: A
         for training in (False, True):
             module.train(training)
             shapes = {tuple(parameter.shape) for parameter in module.parameters()}
-            widened = _Widened(x, shapes)
-            with torch.autocast('cpu', torch.bfloat16), _CudaAutocast(), widened:
+            widened = Widened(x, shapes)
+            with torch.autocast('cpu', torch.bfloat16), CudaAutocast(), widened:
                 out = module(x)
             with widened:
                 out.backward(torch.ones_like(out))
@@ -275,35 +267,6 @@ def check_mixed_precision(cls: Kind, in_channels: int = CHANNELS, **arguments: A
                 f'under autocast {", ".join(sorted(widened.found))} makes a float32 map; '
                 f'multiply with mmattn.attention.base.gated, normalise with its group_norm'
             )
-
-
-class _CudaAutocast(TorchFunctionMode):
-    """Computes in float32 on a CPU what autocast computes in float32 on CUDA."""
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        enabled = torch.is_autocast_enabled('cpu') if NEW_TORCH else torch.is_autocast_cpu_enabled()
-        if enabled and func.__name__ in IN_FLOAT32:
-            args = tree_map(lambda x: x.float() if isinstance(x, Tensor) else x, args)
-        return func(*args, **(kwargs or {}))
-
-
-class _Widened(TorchDispatchMode):
-    """Notes the operators that make float32 tensors half as large as a map, or larger."""
-
-    def __init__(self, x: Tensor, shapes: set[tuple[int, ...]]) -> None:
-        super().__init__()
-        self.least = x.numel() // 2
-        # Gradients of parameters are float32 as they should be.
-        self.shapes = shapes
-        self.found: set[str] = set()
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        outs = func(*args, **(kwargs or {}))
-        for out in tree_flatten(outs)[0]:
-            wide = isinstance(out, Tensor) and out.dtype == torch.float32
-            if wide and out.numel() >= self.least and tuple(out.shape) not in self.shapes:
-                self.found.add(func.overloadpacket.__name__)
-        return outs
 
 
 def check_warm_start(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> None:
