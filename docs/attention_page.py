@@ -89,6 +89,8 @@ def _section(name: str, cls: type[Attention], place: str) -> str:
         raise ValueError(f"the docstring of {name} has no section 'Formula'")
     lines = [f'## {name}', '', f'```text\n{formula}\n```', '']
     lines.append(f'Place: `{place}`.')
+    if cls(CHANNELS).any_dims:
+        lines.append('Also takes (N, C, L) and (N, C, D, H, W).')
     defaults = cls.slot_defaults(0)
     if defaults:
         by_stage = [cls.slot_defaults(stage) for stage in range(4)]
@@ -96,10 +98,11 @@ def _section(name: str, cls: type[Attention], place: str) -> str:
             values = ', '.join(str(stage[key]) for stage in by_stage)
             lines.append(f'In a backbone `{key}` is {values} by stage.')
     lines += ['', *(_arguments(cls)), '']
-    for word in ('Paper', 'Deviations'):
+    for word in ('Paper', 'Place', 'Deviations'):
         match = re.search(rf'^({word}.*?)(?=\n\n|\Z)', source, re.S | re.M)
         if match:
-            lines += [one_line(match[1]), '']
+            # The first line names our place already.
+            lines += [one_line(match[1]).replace('Place:', 'Where the paper has it:'), '']
     return '\n'.join(lines).rstrip()
 
 
