@@ -12,6 +12,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mmattn.engine.distributed import on_first
@@ -43,11 +44,16 @@ class RollBack(Exception):
 
 @dataclass
 class _Passed:
-    """An iteration whose gradients the next step applies."""
+    """An iteration whose gradients the next step applies.
+
+    Preprocessing changes some samples for good, so that the last batch is kept as it is after.
+    """
 
     iteration: int
     batch: Any
-    random: Any
+    random: dict
+    data: Any = None
+    random_after: dict | None = None
 
 
 @dataclass
@@ -130,9 +136,12 @@ class FiniteHook(Hook):
                 return train_step(data, optim_wrapper=optim_wrapper)
             for guard in self._guards:
                 guard.wrapper._inner_count += 1
+                if guard.wrapper.should_update():  # of a sum of which one is missing, too
+                    guard.wrapper.zero_grad()
             return {}
 
         runner.model.train_step = train_or_pass
+        self._model.data_preprocessor.register_forward_hook(self._keep_data)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         self._where = f'iteration {runner.iter + 1}, epoch {runner.epoch + 1}'
@@ -141,6 +150,8 @@ class FiniteHook(Hook):
         if not self._window or all(guard.wrapper.should_update() for guard in self._guards):
             self._window.clear()
             self._statistics.keep()
+        for passed in self._window:
+            passed.data = None
         self._window.append(_Passed(runner.iter, data_batch, random_state()))
 
     def after_train_iter(
@@ -160,6 +171,10 @@ class FiniteHook(Hook):
         finite = [weight.detach().isfinite().all() for weight in runner.model.parameters()]
         if not torch.stack(finite).all():
             raise _stopped(runner, f'non-finite weights in {self._where}')
+
+    def _keep_data(self, preprocessor: nn.Module, _: Any, data: Any) -> None:
+        if preprocessor.training and self._window and self._window[-1].data is None:
+            self._window[-1].data, self._window[-1].random_after = data, random_state()
 
     def _decide(self, runner: Runner, outputs: dict) -> None:
         """Stop, go back, or pass on; with the same words on all ranks."""
@@ -205,8 +220,10 @@ class FiniteHook(Hook):
         report = _Report(words, sum(files, []))
         with kept_random_state():
             for passed, names in zip(self._window, files, strict=True):
-                set_random_state(passed.random)
-                origin = find_origin(self._model, passed.batch, runner.optim_wrapper)
+                again = passed.data is None
+                set_random_state(passed.random if again else passed.random_after)
+                data = passed.batch if again else passed.data
+                origin = find_origin(self._model, data, runner.optim_wrapper, preprocess=again)
                 if origin is not None:
                     at_fault = [names[place] for place in origin.samples if place < len(names)]
                     report = _Report(words, at_fault or names, origin.words)

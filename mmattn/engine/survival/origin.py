@@ -31,7 +31,10 @@ class _Began(Exception):
 
 
 def find_origin(
-    model: BaseModel, batch: Any, optim_wrapper: OptimWrapper | OptimWrapperDict
+    model: BaseModel,
+    data: Any,
+    optim_wrapper: OptimWrapper | OptimWrapperDict,
+    preprocess: bool = True,
 ) -> Origin | None:
     """Repeat forward and backward pass of a batch, and see what is not finite first.
 
@@ -40,8 +43,9 @@ def find_origin(
 
     Args:
         model: Not wrapped.
-        batch: As the data loader gave it.
+        data: A batch as the data loader gave it, or preprocessed.
         optim_wrapper: Its context is that of the forward pass.
+        preprocess: Let the model's preprocessor prepare the batch.
 
     Returns:
         None if everything is finite this time.
@@ -58,7 +62,7 @@ def find_origin(
     ]
     try:
         with torch.enable_grad(), context:
-            data = model.data_preprocessor(batch, True)
+            data = model.data_preprocessor(data, True) if preprocess else data
             _look_at_batch(data)
             losses = model._run_forward(data, mode='loss')
         loss, named = model.parse_losses(losses)

@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import DefaultSampler
 from mmengine.hooks import Hook
-from mmengine.model import BaseModel
+from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.structures import BaseDataElement
 from torch import nn
@@ -91,10 +91,12 @@ class Before(Hook):
     priority = 'VERY_HIGH'
 
     def __init__(self):
-        self.states, self.iterations = {}, []
+        self.states, self.iterations, self.with_gradients = {}, [], []
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         self.iterations.append(runner.iter)
+        if any(weight.grad is not None for weight in runner.model.parameters()):
+            self.with_gradients.append(runner.iter)
         self.states[runner.iter] = state(runner)
 
 
@@ -126,6 +128,7 @@ def run(
     hooks=(),
     batch_size=4,
     model_wrapper_cfg=None,
+    compile=False,
     **more,
 ):
     """A runner of two epochs of four iterations; batch 2 of each is the bad one."""
@@ -146,7 +149,9 @@ def run(
         param_scheduler=dict(type='LinearLR', by_epoch=False, end=8),
         default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1, by_epoch=False)),
         custom_hooks=[before, *hooks],
-        cfg=Config(dict(survival=survival or {}, model_wrapper_cfg=model_wrapper_cfg)),
+        cfg=Config(
+            dict(survival=survival or {}, model_wrapper_cfg=model_wrapper_cfg, compile=compile)
+        ),
         randomness=dict(seed=0),
         experiment_name=f'{folder.parent.name}_{folder.name}',
     )
@@ -214,6 +219,28 @@ def test_accumulated_gradients_are_of_several_batches(tmp_path):
     assert 'in iteration 3, ' in message
     assert 'Batch: 4.png, 5.png, 6.png, 7.png. ' in message
     assert same(but_rates(state(runner)), but_rates(runner.seen.states[0]))
+
+
+class Once(BaseDataPreprocessor):
+    """Changes samples for good, as mmseg's does when it pads labels."""
+
+    def forward(self, data, training=False):
+        for sample in data['data_samples']:
+            assert not sample.get('done')
+            sample.set_metainfo(dict(done=True))
+        return super().forward(data, training)
+
+
+def test_the_batch_is_not_preprocessed_again(tmp_path):
+    model = Net('forward')
+    model.data_preprocessor = Once()
+    assert 'It began in spoil. ' in stopped(run(tmp_path, model=model))
+
+
+def test_a_compiled_step_is_guarded(tmp_path):
+    runner = run(tmp_path, 'backward', compile=dict(backend='eager'))
+    assert 'in iteration 2, ' in stopped(runner)
+    assert same(state(runner), runner.seen.states[1])
 
 
 @pytest.mark.parametrize('clip', [dict(max_norm=1), dict(type='value', clip_value=0.1)])
@@ -465,6 +492,8 @@ def test_accumulation_averaging_and_iterations_go_back_too(tmp_path, by_epoch):
     # The second checkpoint back is that of the middle of the gradients' sum, before which
     # nothing of it had been applied.
     assert runner.seen.iterations[:5] == [0, 1, 1, 2, 3]
+    # What the first half of the sum has left is not added to the next one.
+    assert runner.seen.with_gradients == [1, 1, 3, 5, 5, 7]
     assert [e['iterations'] for e in runner.message_hub.get_info('rollbacks')] == [[0, 1], [4, 5]]
     (ema,) = (hook for hook in runner.hooks if type(hook).__name__ == 'EMAHook')
     for weights in (runner.model.state_dict(), ema.ema_model.state_dict()):
