@@ -51,7 +51,7 @@ def text(value):
 def damaged(draw, content):
     """A file's bytes: mostly whole, else cut off, of another encoding, or with foreign bytes."""
     data = draw(content)
-    how = draw(st.integers(0, 24))
+    how = draw(st.integers(0, 59))
     if how == 19:
         return data[: draw(st.integers(0, len(data)))]
     if how == 20:
@@ -74,7 +74,7 @@ def _or(strategy, odd, often=4):
 
 
 NUMBER = _or(ORDINARY, NUMBERS)
-IMAGES = _or(st.just(JPEG), ODD_IMAGES, 9)
+IMAGES = _or(st.just(JPEG), ODD_IMAGES, 19)
 
 
 def _numbers(draw, usual):

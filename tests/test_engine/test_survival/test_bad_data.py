@@ -239,21 +239,23 @@ def test_detection(coco, workers):
     cut_off(root / '2.jpg')
     notes, batches = read_all(detection(root), 'mmdet', workers)
     assert len(batches) == 4
-    assert notes == [(str(root / '2.jpg'), 'cut off, the end of the image is missing')]
+    # What is read in its place may be the same one again.
+    assert set(notes) == {(str(root / '2.jpg'), 'cut off, the end of the image is missing')}
 
 
 def test_boxes_that_are_not_finite(coco):
     coco.annotations[1]['bbox'][2] = float('inf')
     root = coco()
     notes, _ = read_all(detection(root), 'mmdet')
-    assert notes == [(str(root / '1.jpg'), 'the annotation has a box that is not finite')]
+    assert set(notes) == {(str(root / '1.jpg'), 'the annotation has a box that is not finite')}
 
 
 def test_annotation_that_no_transform_can_read(coco):
     coco.annotations[3]['segmentation'] = [['x'] * 6]
     root = coco()
     masks = dict(type='LoadAnnotations', with_bbox=True, with_mask=True)
-    ((path, what),), _ = read_all(detection(root, masks), 'mmdet')
+    notes, _ = read_all(detection(root, masks), 'mmdet')
+    ((path, what),) = set(notes)
     assert path == str(root / '3.jpg')
     assert 'LoadAnnotations, line' in what
 
@@ -314,7 +316,8 @@ def test_map_of_another_size_than_its_image(segmentation):
     path = Path(segmentation['data_root'], 'map', '1.png')
     segmentation['pipeline'].pop(2)
     cv2.imwrite(str(path), np.zeros((30, 50), np.uint8))
-    ((name, what),), _ = read_all(segmentation, 'mmseg')
+    notes, _ = read_all(segmentation, 'mmseg')
+    ((name, what),) = set(notes)
     assert (name, what[:15]) == (str(path), 'the map of labe')
 
 
