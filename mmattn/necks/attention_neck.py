@@ -40,7 +40,7 @@ class AttentionNeck(BaseModule):
 
     Args:
         attention: A dict or a list of dicts as in the backbones; ``stages`` is
-            a bool per level.
+            a bool per level, each of which is one block.
         neck: Config of the inner neck, resolved in the active default scope.
             Leave it out in a list of necks, where the features come from the
             neck before.

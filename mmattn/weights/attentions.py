@@ -36,7 +36,7 @@ def read_attention(
         weights: Name in the backbone -> tensor, in slots under the original's names.
 
     Raises:
-        UserError: If it differs within a stage, or fits none that the source has.
+        UserError: If it fits none that the source has.
     """
     block = block_class(backbone)
     if source.positions:
@@ -54,7 +54,7 @@ def read_attention(
             [_read_slot(source, backbone, prefix, position, level, by_slot) for prefix in blocks]
             for blocks, level in zip(stages, backbone.levels, strict=False)
         ]
-        entries += _entries(position, slots)
+        entries += _entries(slots)
     return entries
 
 
@@ -117,8 +117,8 @@ def _without_defaults(
     return exact, rounded
 
 
-def _entries(position: str, slots: list[list[tuple]]) -> list[dict[str, Any]]:
-    """As few entries of ``attention`` as say what is at one position, stage by stage."""
+def _entries(slots: list[list[tuple]]) -> list[dict[str, Any]]:
+    """As few entries of ``attention`` as say what is at one position, in which blocks."""
     # What only rounding hides is left out if that makes one entry of all stages.
     for rounded in (True, False, True):
         stages = [[slot[rounded] for slot in blocks] for blocks in slots]
@@ -128,10 +128,12 @@ def _entries(position: str, slots: list[list[tuple]]) -> list[dict[str, Any]]:
         if not uneven and (len(different) == 1 or not rounded):
             break
     if uneven:
-        raise UserError(
-            f'the attention at {position} differs within stage {uneven[0] + 1}, which no '
-            f'config of mmattn can say: {stages[uneven[0]]}'
-        )
+        every = [entry for blocks in stages for entry in blocks if entry is not None]
+        return [
+            {**each, 'blocks': [[n for n, e in enumerate(own) if e == each] for own in stages]}
+            for n, each in enumerate(every)
+            if each not in every[:n]
+        ]
     everywhere = None not in found and len(different) == 1
     return [
         each if everywhere else {**each, 'stages': tuple(other == each for other in found)}

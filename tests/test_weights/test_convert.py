@@ -182,8 +182,14 @@ def test_kernel_sizes_are_read_stage_by_stage(empty):
         dict(type='ECA', kernel_size=7, stages=(False, False, False, True)),
     ]
     tensors['layer2.1.eca.conv.weight'] = torch.zeros(1, 1, 9)
-    with pytest.raises(UserError, match='differs within stage 2.*kernel_size.: 9'):
-        convert_checkpoint(tensors, find_source('ecanet', tensors, 'x'))
+    for key in [key for key in tensors if key.startswith('layer1.0.eca.')]:
+        del tensors[key]
+    conversion = convert_checkpoint(tensors, find_source('ecanet', tensors, 'x'))
+    assert conversion.config['attention'] == [
+        dict(type='ECA', kernel_size=3, blocks=[[1, 2], [], [], []]),
+        dict(type='ECA', blocks=[[], [0, 2, 3], [0, 1, 2, 3, 4, 5], [0, 1, 2]]),
+        dict(type='ECA', kernel_size=9, blocks=[[], [1], [], []]),
+    ]
 
 
 @pytest.mark.usefixtures('quick_build')
