@@ -74,7 +74,7 @@ def _ends(data: bytes) -> bool:
         return True
     # Sloppy writers leave the end marker out. The pixels are all there if whatever follows makes
     # no difference to them. A file that was being written may end in a page of zeros.
-    data = data.rstrip(b'\0')
+    data = data.rstrip(b'\0').rstrip(b'\xff')
     pictures = [_decoded(data + more + JPEG_END) for more in (b'', FILLER)]
     return pictures[0] is not None and np.array_equal(*pictures)
 
