@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseModel, is_model_wrapper
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 from torch import nn
@@ -141,7 +141,8 @@ class FiniteHook(Hook):
             return {}
 
         runner.model.train_step = train_or_pass
-        self._model.data_preprocessor.register_forward_hook(self._keep_data)
+        if isinstance(self._model, BaseModel):
+            self._model.data_preprocessor.register_forward_hook(self._keep_data)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         self._where = f'iteration {runner.iter + 1}, epoch {runner.epoch + 1}'
@@ -150,8 +151,6 @@ class FiniteHook(Hook):
         if not self._window or all(guard.wrapper.should_update() for guard in self._guards):
             self._window.clear()
             self._statistics.keep()
-        for passed in self._window:
-            passed.data = None
         self._window.append(_Passed(runner.iter, data_batch, random_state()))
 
     def after_train_iter(
@@ -165,6 +164,8 @@ class FiniteHook(Hook):
                 self._decide(runner, outputs or {})
         elif True in outcomes:
             self._in_a_row = 0
+        # On a GPU it is memory.
+        self._window[-1].data = None
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         # A finite gradient times the learning rate may ruin them too.
@@ -218,8 +219,9 @@ class FiniteHook(Hook):
         words = [f'{name}={value}' for name, value in losses.items() if not math.isfinite(value)]
         files = [files_of(passed.batch) for passed in self._window]
         report = _Report(words, sum(files, []))
+        window = zip(self._window, files, strict=True)
         with kept_random_state():
-            for passed, names in zip(self._window, files, strict=True):
+            for passed, names in window if isinstance(self._model, BaseModel) else ():
                 again = passed.data is None
                 set_random_state(passed.random if again else passed.random_after)
                 data = passed.batch if again else passed.data

@@ -69,10 +69,9 @@ class StepGuard:
     ) -> None:
         self.wrapper = wrapper
         self._names, self._statistics, self._sharded = names, statistics, sharded
-        self._weights: list[Tensor] = []
-        # Of all gradients of the last step, and of each; a GPU may still have to fill them.
-        self._finite: Tensor | None = None
-        self._each: Tensor | None = None
+        # Of each step of this iteration: its weights, and which gradients, and whether all, are
+        # finite. A GPU may still have to fill these.
+        self._steps: list[tuple[list[Tensor], Tensor, Tensor]] = []
         self._on_gpu = False
         scaler = getattr(wrapper, 'loss_scaler', None)
         scales = scaler is not None and scaler.is_enabled()
@@ -94,16 +93,17 @@ class StepGuard:
     def step(self, **kwargs) -> None:
         optimizer = self.wrapper.optimizer
         weights = [weight for group in optimizer.param_groups for weight in group['params']]
-        self._weights = [weight for weight in weights if weight.grad is not None]
-        if not self._weights:
+        weights = [weight for weight in weights if weight.grad is not None]
+        if not weights:
             return self._step(**kwargs)
-        gradients = [_values(weight) for weight in self._weights]
-        self.look(gradients)
-        finite = self._finite
+        gradients = [_values(weight) for weight in weights]
+        each, finite = self.look(gradients)
         if not self._on_gpu:
+            self._steps.append((weights, each, finite))
             return self._step(**kwargs) if self.scales or finite else None
         # The host goes on; it reads these once the device has come so far.
-        self._finite, self._each = (t.to('cpu', non_blocking=True) for t in (finite, self._each))
+        known = (tensor.to('cpu', non_blocking=True) for tensor in (each, finite))
+        self._steps.append((weights, *known))
         if self.scales:
             return self._step(**kwargs)
         if not getattr(optimizer, '_step_supports_amp_scaling', False):
@@ -117,38 +117,39 @@ class StepGuard:
             del optimizer.grad_scale, optimizer.found_inf
 
     @torch.no_grad()
-    def look(self, gradients: list[Tensor]) -> None:
-        """Find out which gradients are finite, and whether all are, on their device."""
+    def look(self, gradients: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Which gradients are finite, and whether all are, on their device."""
         # On a CPU only the 2-norm is fast; that of finite gradients may overflow.
         self._on_gpu = _runs_behind(gradients[0])
         norms = torch._foreach_norm(gradients, math.inf if self._on_gpu else 2)
-        self._each = torch.stack([norm.to(norms[0].device) for norm in norms]).isfinite()
-        if not self._on_gpu and not self._each.all():
-            self._each = torch.stack([gradient.isfinite().all() for gradient in gradients])
-        self._finite = self._each.all()
+        each = torch.stack([norm.to(norms[0].device) for norm in norms]).isfinite()
+        if not self._on_gpu and not each.all():
+            each = torch.stack([gradient.isfinite().all() for gradient in gradients])
+        finite = each.all()
         if self._sharded:
-            agreed = self._finite.float()
+            agreed = finite.float()
             all_reduce(agreed, 'min')
-            self._finite = agreed.bool()
+            finite = agreed.bool()
+        return each, finite
 
     def forget(self) -> None:
         """An iteration begins."""
-        self._finite = self._each = None
+        self._steps.clear()
 
     def outcome(self) -> bool | None:
-        """Whether the gradients of this iteration's step were finite; None if there was none."""
-        if self._finite is None:
+        """Whether all gradients of this iteration's steps were finite; None without a step."""
+        if not self._steps:
             return None
         if self._on_gpu:
             _catch_up()
-        return bool(self._finite)
+        return all(bool(finite) for _, _, finite in self._steps)
 
     def non_finite(self) -> list[str]:
-        """The weights whose gradients were not finite in this iteration's step."""
-        if self.outcome() is None:
-            return []
-        known = zip(self._weights, self._each.tolist(), strict=True)
-        return [self._names.get(weight, 'a weight') for weight, finite in known if not finite]
+        """The weights whose gradients were not finite in this iteration."""
+        self.outcome()
+        known = (zip(w, each.tolist(), strict=True) for w, each, _ in self._steps)
+        bad = (weight for step in known for weight, finite in step if not finite)
+        return list(dict.fromkeys(self._names.get(weight, 'a weight') for weight in bad))
 
 
 def _runs_behind(tensor: Tensor) -> bool:
