@@ -97,14 +97,15 @@ def write_or_print(path: str | Path | None, text: str) -> None:
         print(f'written: {path}')
 
 
-def holds(path: Path, content: bytes, chunk: int = 1 << 20) -> bool:
+def holds(path: Path, content: bytes, chunk: int = 1 << 18) -> bool:
     """Whether a file, read again, is these bytes."""
-    start = 0
+    start, read, wanted = 0, bytearray(chunk), memoryview(content)
     with open(path, 'rb', buffering=0) as file:
-        while read := file.read(chunk):
-            if read != content[start : start + len(read)]:
+        while count := file.readinto(read):
+            # A whole bytearray is compared to a view without a copy of either.
+            if (read if count == chunk else read[:count]) != wanted[start : start + count]:
                 return False
-            start += len(read)
+            start += count
     return start == len(content)
 
 
