@@ -65,8 +65,7 @@ def interpolate(grid: Tensor, x: Tensor) -> Tensor:
 
 
 def _resized(make: Callable[..., Tensor], grid: Tensor, x: Tensor) -> Tensor:
-    sizes = zip(grid.shape[2:], x.shape[2:], strict=True)
-    rows, columns = [_matrix(make, cells, size, x) for cells, size in sizes]
+    rows, columns = [_matrix(make, grid.shape[dim], x.shape[dim], x) for dim in (2, 3)]
     if not exporting():
         last = is_channels_last(x)
         layout = torch.channels_last if last else torch.contiguous_format

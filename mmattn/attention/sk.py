@@ -111,7 +111,7 @@ class SK(Attention):
     def attend(self, x: Tensor) -> Tensor:
         count = len(self.paths)
         parts = x.chunk(count, 1) if self.split_input else [x] * count
-        features = [path(part) for path, part in zip(self.paths, parts, strict=True)]
+        features = [path(parts[i]) for i, path in enumerate(self.paths)]
         features = torch.cat(features, 1)  # (N, paths * C, H, W)
         means = kernels.mean(features).unflatten(1, (count, -1)).sum(1)
         shares = self.attn(means.to(features.dtype))
