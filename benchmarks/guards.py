@@ -19,8 +19,6 @@ from types import SimpleNamespace
 
 import torch
 from mmengine.optim import OptimWrapper
-from rich.console import Console
-from rich.table import Table
 
 from mmattn.analysis.networks import Network, Setting, usable_device
 from mmattn.analysis.throughput import (
@@ -38,12 +36,12 @@ from mmattn.utils.files import write_whole
 
 # Config, --cfg-options of --quick, batch size, height and width.
 NETWORKS = (
-    ('resnet50_scsa_in1k', [], 16, (224, 224)),
+    ('resnet50_scsa_in1k', [], 8, (224, 224)),
     (
         'faster_rcnn_r50_scsa_1x_coco',
         ['model.train_cfg.rcnn.sampler.num=16', 'model.train_cfg.rpn_proposal.max_per_img=32'],
         2,
-        (320, 480),
+        (240, 320),
     ),
 )
 
@@ -70,6 +68,7 @@ def candidates(network: Network) -> dict[str, Callable[[], None]]:
     bare, guarded = wrapper(), wrapper()
     hook = FiniteHook()
     runner = SimpleNamespace(
+        cfg={},
         model=model,
         optim_wrapper=guarded,
         survival=Survival(),
@@ -132,26 +131,22 @@ def main() -> None:
     about['allocator'] = 'glibc, keeps what is freed' if steady_allocator() else 'as it is'
     about['command'] = shlex.join(['python', 'benchmarks/guards.py', *sys.argv[1:]])
     args.rounds = 2 if args.quick else args.rounds
-    table = Table(title='training step: seconds, and ratios to the plain one')
-    for name in ('config', 'plain', 'guarded / plain', 'guards alone', 'guards / plain'):
-        table.add_column(name)
+    args.out.mkdir(parents=True, exist_ok=True)
+    path = args.out / f'guards_{"quick" if args.quick else device.partition(":")[0]}.json'
     rows = []
+    print('seconds of a training step, guarded / plain (quartiles), seconds of the guards, share')
     for config, options, batch, size in NETWORKS:
         batch, size = (2, (64, 64)) if args.quick else (batch, size)
         row = measure(args, config, options, Setting(batch, size, device))
         rows.append(row)
-        ratio, low, high = row['guarded to plain']
-        table.add_row(
-            f'{config}, batch {batch}, {"x".join(map(str, size))}',
-            f'{row["seconds"]["plain"][0]:.3f}',
-            f'{ratio:.4f} ({low:.4f} to {high:.4f})',
-            f'{row["seconds"]["guards"][0]:.4f}',
+        write_whole(path, json.dumps({**about, 'rows': rows}) + '\n')
+        seconds, (ratio, low, high) = row['seconds'], row['guarded to plain']
+        print(
+            f'{config}, batch {batch}, {size[0]} x {size[1]}: {seconds["plain"][0]:.3f}, '
+            f'{ratio:.4f} ({low:.4f} to {high:.4f}), {seconds["guards"][0]:.4f}, '
             f'{row["guards to plain"][0]:.2%}',
+            flush=True,
         )
-    args.out.mkdir(parents=True, exist_ok=True)
-    path = args.out / f'guards_{"quick" if args.quick else device.partition(":")[0]}.json'
-    write_whole(path, json.dumps({**about, 'rows': rows}) + '\n')
-    Console(width=120).print(table)
     print(f'written: {path}')
 
 

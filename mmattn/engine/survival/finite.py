@@ -141,7 +141,8 @@ class FiniteHook(Hook):
             return {}
 
         runner.model.train_step = train_or_pass
-        if isinstance(self._model, BaseModel):
+        # Compiled models half know hooks.
+        if isinstance(self._model, BaseModel) and not runner.cfg.get('compile'):
             self._model.data_preprocessor.register_forward_hook(self._keep_data)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
