@@ -91,7 +91,7 @@ class _Guard:
         while len(faults) < ATTEMPTS:
             data, fault, error = self._read(index)
             if fault is None:
-                self.notes += faults
+                self.notes += dict.fromkeys(faults)
                 return data
             faults.append(fault)
             unexplained += [error] if error else []
@@ -105,10 +105,13 @@ class _Guard:
         )
 
     def _another(self, index: Any) -> int:
-        if self.dataset.test_mode and not isinstance(index, tuple):
-            return (index + 1) % len(self.dataset)
+        size = len(self.dataset)
+        if isinstance(index, tuple):  # a frame of a video
+            return int(np.random.randint(size))
+        if self.dataset.test_mode:
+            return (index + 1) % size
         # From the random numbers of the batch, which follow from seed, epoch and position.
-        return int(np.random.randint(len(self.dataset)))
+        return int(index + 1 + np.random.randint(max(size - 1, 1))) % size
 
     def _read(self, index: Any) -> tuple[Any, Fault | None, Exception | None]:
         """The sample, or what is wrong with it, and the error if it explains nothing."""

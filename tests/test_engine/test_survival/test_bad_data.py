@@ -1,6 +1,7 @@
 """Files that are missing or cut off end a run with one line, or are replaced and counted."""
 
 import json
+import multiprocessing
 import subprocess
 import sys
 from pathlib import Path
@@ -325,3 +326,40 @@ def test_ignored_labels_are_no_fault(segmentation):
     path = Path(segmentation['data_root'], 'map', '1.png')
     cv2.imwrite(str(path), np.full((40, 50), 255, np.uint8))
     assert read_all(segmentation, 'mmseg')[0] == []
+
+
+def work(rank, project, policy):
+    torch.set_num_threads(1)
+    where = f'file://{project}/meeting_{policy}'
+    torch.distributed.init_process_group('gloo', init_method=where, rank=rank, world_size=2)
+    runner = open_tiny(project, bad_data=policy, max_bad_data=0.2)
+    outcome = dict(error='')
+    try:
+        runner.train()
+    except BadData as error:
+        outcome['error'] = str(error)
+    outcome.update(record=recorded(runner), iter=runner.iter)
+    (project / f'{policy}_{rank}.json').write_text(json.dumps(outcome))
+    torch.distributed.barrier()
+
+
+@pytest.mark.parametrize('policy', ['stop', 'skip'])
+def test_two_processes_decide_alike(project, policy):
+    """Each has one of the bad files in its part of the data, in different iterations."""
+    cut_off('data/tiny/val/b/2.png')
+    cut_off(BAD)
+    fork = multiprocessing.get_context('fork')
+    started = [fork.Process(target=work, args=(rank, project, policy)) for rank in range(2)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join(120)
+        assert process.exitcode == 0
+    first, second = (json.loads((project / f'{policy}_{rank}.json').read_text()) for rank in (0, 1))
+    assert first == second
+    if policy == 'stop':
+        assert BAD in first['error'] or 'val/b/2.png' in first['error']
+        assert first['iter'] < 2
+    else:
+        times = {path: entry['times'] for path, entry in first['record'].items()}
+        assert times == {BAD: 2, 'data/tiny/val/b/2.png': 2}
