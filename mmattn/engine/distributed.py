@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -145,7 +145,7 @@ def init_distributed(cfg: Config, launcher: str) -> None:
     if get_device() == 'cpu':
         timeout = dist_cfg.get('timeout')
         limit = {} if timeout is None else {'timeout': datetime.timedelta(seconds=timeout)}
-        dist.init_process_group(backend='gloo', **limit)
+        dist.init_process_group(backend='gloo', **limit, **_meeting_again())
         return
     processes = max(_number('LOCAL_WORLD_SIZE'), _number('LOCAL_RANK') + 1)
     if get_device() == 'cuda' and processes > torch.cuda.device_count():
@@ -153,7 +153,21 @@ def init_distributed(cfg: Config, launcher: str) -> None:
         raise UserError(f'{processes} processes on a machine with {gpus}: start at most one each.')
     # before init_dist, which would choose 'spawn' for the workers otherwise
     set_multi_processing(**(env_cfg.get('mp_cfg') or {}), distributed=True)
-    init_dist(launcher, **dist_cfg)
+    init_dist(launcher, **dist_cfg, **_meeting_again())
+
+
+def _meeting_again() -> dict[str, Any]:
+    """Where processes meet that torchrun has started again: arguments of init_process_group.
+
+    From torch 2.4 on it hands them the store of the first start, in which they would find the
+    addresses of those that are dead.
+    """
+    count = os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')
+    if count == '0':
+        return {}
+    store, rank, world_size = next(dist.rendezvous('env://'))
+    store = dist.PrefixStore(f'restart_{count}', store)
+    return dict(store=store, rank=rank, world_size=world_size)
 
 
 def _export_ranks(launcher: str) -> None:
