@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mmattn.attention import checks
 from mmattn.attention.base import Attention, softmax
-from mmattn.attention.positions import like_map, sequence
+from mmattn.attention.positions import like_map, pointwise, sequence
 from mmattn.registry import MODELS
 
 
@@ -67,5 +67,5 @@ class A2(Attention):
         shares = softmax(sequence(self.gather(x)), 1)  # (N, H W, n)
         descriptors = self.features(x).flatten(2) @ shares  # (N, m, n)
         wanted = softmax(sequence(self.distribute(x)), 2)  # (N, H W, n)
-        out = self.project(like_map(wanted @ descriptors.transpose(1, 2), x))
+        out = like_map(pointwise(self.project, wanted @ descriptors.transpose(1, 2)), x)
         return x + out.to(x.dtype) if self.residual else out

@@ -1,7 +1,7 @@
 """Weighing the positions of a map against each other."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmattn.attention.base import softmax
@@ -36,6 +36,11 @@ def sequence(x: Tensor) -> Tensor:
 def like_map(values: Tensor, x: Tensor) -> Tensor:
     """(N, H W, D) -> (N, D, H, W), on the places of ``x``."""
     return values.transpose(1, 2).unflatten(2, x.shape[2:])
+
+
+def pointwise(conv: nn.Conv2d, values: Tensor) -> Tensor:
+    """A 1x1 convolution of a sequence: (N, L, D) -> (N, L, E)."""
+    return F.linear(values, conv.weight.flatten(1), conv.bias)
 
 
 def attend_to(queries: Tensor, keys: Tensor, values: Tensor, scale: float = 1) -> Tensor:
