@@ -64,6 +64,7 @@ class CheckpointHook(EngineCheckpointHook):
 
     # Of the class, since :func:`lose_nothing` calls no __init__.
     _outdated: frozenset[str] = frozenset()  # what the next checkpoint replaces
+    _given: tuple[str | None, ...] = ()  # the config's out_dir
     _missing = ''  # what the disk refused last, if nothing has replaced it
 
     def before_train(self, runner: Runner) -> None:
@@ -72,6 +73,9 @@ class CheckpointHook(EngineCheckpointHook):
         Raises:
             UserError: If nothing can be written there.
         """
+        # mmengine's adds the work dir's name to it each time; a run that goes back begins again.
+        self._given = self._given or (self.out_dir,)
+        (self.out_dir,) = self._given
         super().before_train(runner)
         if not self._is_local:
             return

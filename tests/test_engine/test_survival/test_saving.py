@@ -274,6 +274,15 @@ def test_files_and_states_are_those_of_the_stock_hook(tmp_path, options, monkeyp
     assert outcome[0][0]
 
 
+def test_a_training_that_begins_again_keeps_its_folder(tmp_path, work_dir):
+    runner = toy(work_dir, epochs=1, checkpoint=dict(out_dir=str(tmp_path / 'away')))
+    runner.train()
+    runner.call_hook('before_train')
+    hook = next(hook for hook in runner.hooks if isinstance(hook, CheckpointHook))
+    assert hook.out_dir == str(tmp_path / 'away' / 'run')
+    assert names(tmp_path / 'away' / 'run') == {'epoch_1.pth'}
+
+
 @pytest.fixture
 def storage():
     """A storage service: what it holds."""
