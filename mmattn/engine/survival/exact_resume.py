@@ -5,7 +5,7 @@ weights. Here come the random states of all ranks, the place in the data, gradie
 not applied yet, buffers in which ranks differ, and what hooks and modules keep in attributes.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from operator import attrgetter
 from typing import Any
@@ -206,8 +206,14 @@ def _buffers(runner: Runner) -> dict[str, Tensor]:
 
 def _stateful(runner: Runner) -> Iterator[tuple[str, Any, list[str]]]:
     """Hooks and modules with attributes that belong in a checkpoint: name, object, attributes."""
-    hooks = {f'{type(hook).__name__} {i}': hook for i, hook in enumerate(runner.hooks)}
-    for name, each in [*hooks.items(), *_model(runner).named_modules()]:
+    # Counted by class, since another command line registers other hooks besides.
+    numbers: Counter[str] = Counter()
+    hooks = []
+    for hook in runner.hooks:
+        name = type(hook).__name__
+        hooks.append((f'{name} {numbers[name]}', hook))
+        numbers[name] += 1
+    for name, each in [*hooks, *_model(runner).named_modules()]:
         names = [name for cls in type(each).__mro__ for name in ATTRIBUTES.get(cls.__name__, ())]
         names += getattr(type(each), 'resumed_attributes', ())
         if names:

@@ -205,13 +205,15 @@ def test_a_validation_that_decides_on_the_next_step_is_made_up_for(tmp_path):
     assert len(set(rates.tolist())) == 2
 
 
-def test_a_seed_made_by_chance_stays(tmp_path):
+@pytest.mark.parametrize('own_seed', [True, False])
+def test_a_seed_made_by_chance_stays(own_seed, tmp_path):
     cfg = config('classifier')
-    cfg.pop('randomness')
+    # mmengine's sampler draws its own seed with it.
+    cfg.randomness = dict(seed=None, diff_rank_seed=own_seed)
     killed = train(cfg, tmp_path / 'broken', 5)
     resumed = train(cfg, tmp_path / 'broken', resume=True)
     assert resumed.seed == killed.seed
-    cfg.randomness = dict(seed=killed.seed)
+    cfg.randomness.seed = killed.seed
     train(cfg, tmp_path / 'whole')
     assert differing(last(tmp_path / 'whole'), last(tmp_path / 'broken')) == []
 

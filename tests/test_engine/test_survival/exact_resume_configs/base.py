@@ -28,7 +28,8 @@ param_scheduler = [
     dict(type='MultiStepLR', milestones=[1]),
 ]
 default_hooks = dict(
-    checkpoint=dict(type='CheckpointHook', interval=1), logger=dict(type='LoggerHook', interval=1)
+    checkpoint=dict(type='CheckpointHook', interval=1, save_best='auto', rule='greater'),
+    logger=dict(type='LoggerHook', interval=1),
 )
 custom_hooks = [dict(type='EMAHook', momentum=0.1)]
 env_cfg = dict(dist_cfg=dict(backend='gloo'))
