@@ -87,8 +87,9 @@ def interrupt(number: int, frame: FrameType | None) -> None:
 
 def say(failures: dict[int, int], more: str = '') -> None:
     """Name the processes that failed; those that have said why themselves are left out."""
-    # The agent has ended those with SIGTERM that stood in the way of nothing.
-    quiet = STOPPED | {MISTAKE, -signal.SIGTERM if len(failures) > 1 else 0}
+    # One that was killed takes the others with it, and the agent ends those that are left.
+    killed = {code for code in failures.values() if code < 0} - {-signal.SIGTERM}
+    quiet = STOPPED | {MISTAKE} | ({1, -signal.SIGTERM} if killed else set())
     for rank, code in failures.items():
         how = f'was killed by {signal.Signals(-code).name}' if code < 0 else f'has status {code}'
         if code not in quiet:

@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from rich.console import Console
 
 from mmattn.engine.config import shipped_configs_dir
 from mmattn.engine.summary import SUMMARY_FILE
+from mmattn.engine.survival import signals
 from mmattn.experiments.listing import figure, table_of_figures
 from mmattn.experiments.rows import Experiment, load_tables
 from mmattn.utils.errors import Interrupted, UserError, one_line
@@ -116,17 +118,21 @@ def train_by(command: Sequence[str], where: str, **options: Any) -> int:
         options: Of ``subprocess.Popen``.
 
     Raises:
-        Interrupted: After Ctrl-C, once the training has ended by itself.
+        Interrupted: After a signal, once the training has ended by itself.
     """
     process = subprocess.Popen(command, **options)
     try:
         status = process.wait()
     except KeyboardInterrupt:
-        # The terminal sends Ctrl-C to the training as well: let it end by itself.
+        # The terminal sends Ctrl-C to the training as well; what schedulers send has come here.
+        if signals.state.got not in (0, signal.SIGINT):
+            process.send_signal(signals.state.got)
         process.wait()
-        status = 130
-    if status == 130:
-        raise Interrupted(f'{where}: stopped by Ctrl-C; the same command continues there.')
+        status = signals.interrupted().exit_code
+    what = signals.stopped_by(status)
+    if what is not None:
+        message = f'{where}: stopped by {what}; the same command continues there.'
+        raise Interrupted(message, status)
     return status
 
 

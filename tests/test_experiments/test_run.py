@@ -1,6 +1,7 @@
 """run_table.py: skips, continues, reports."""
 
 import json
+import os
 import runpy
 import subprocess
 import sys
@@ -8,9 +9,10 @@ import sys
 import pytest
 
 from mmattn.engine.summary import RunSummary, write_summary
+from mmattn.engine.survival import signals
 from mmattn.experiments import find_experiments, run
 from mmattn.experiments.run import How
-from mmattn.utils.errors import UserError
+from mmattn.utils.errors import Interrupted, UserError
 
 
 @pytest.fixture(autouse=True)
@@ -227,3 +229,19 @@ def test_a_summary_is_json(rows):
     finish(rows[0], {'mIoU': 41.0})
     summary = json.loads((run.work_dir_of(rows[0], False) / 'summary.json').read_text())
     assert summary['metrics'] == {'mIoU': 41.0} and summary['config'] == 'swin_t_scsa_in1k'
+
+
+@pytest.mark.parametrize(('status', 'what'), [(130, 'Ctrl-C'), (143, 'SIGTERM'), (75, 'SIGUSR1')])
+def test_a_training_that_a_signal_has_stopped_ends_the_table(status, what):
+    with pytest.raises(Interrupted, match=f'row: stopped by {what}; the same command') as error:
+        run.train_by(['sh', '-c', f'exit {status}'], 'row')
+    assert error.value.exit_code == status
+    assert run.train_by(['sh', '-c', 'exit 1'], 'row') == 1
+
+
+def test_a_signal_to_the_table_reaches_the_training():
+    with signals.handled(), pytest.raises(Interrupted, match='stopped by SIGTERM') as error:
+        here = os.getpid()
+        command = f'trap "touch got; exit 143" TERM; sleep 1; kill -TERM {here}; sleep 20 & wait'
+        run.train_by(['sh', '-c', command], 'row')
+    assert error.value.exit_code == 143 and os.path.exists('got')

@@ -53,6 +53,12 @@ def exit_status(number: int) -> int:
     return TRY_AGAIN if signal.Signals(number).name == 'SIGUSR1' else 128 + number
 
 
+def stopped_by(status: int) -> str | None:
+    """What has stopped a command with this exit status; None if it was no signal."""
+    numbers = (getattr(signal, name, None) for name in HANDLED)
+    return {exit_status(each): describe(each) for each in numbers if each}.get(status)
+
+
 @contextmanager
 def handled() -> Iterator[bool]:
     """Handle signals meanwhile, in this process only; the former handlers come back.
