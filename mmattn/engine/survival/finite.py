@@ -141,8 +141,12 @@ class FiniteHook(Hook):
             return {}
 
         runner.model.train_step = train_or_pass
-        # Compiled models half know hooks.
-        if isinstance(self._model, BaseModel) and not runner.cfg.get('compile'):
+        if runner.cfg.get('compile'):  # The step as well, and it knows hooks only in part.
+            for guard in self._guards:
+                for name in ('backward', 'step'):
+                    function = getattr(guard.wrapper, name)
+                    setattr(guard.wrapper, name, torch.compiler.disable(function))
+        elif isinstance(self._model, BaseModel):
             self._model.data_preprocessor.register_forward_hook(self._keep_data)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
