@@ -90,7 +90,11 @@ def _data(args: argparse.Namespace) -> int:
     from mmattn.datasets.guide_report import print_data_set, print_data_sets
     from mmattn.datasets.guides import find_guide
 
+    if args.cfg_options and args.verify is None:
+        raise UserError('--cfg-options changes the config of --verify CONFIG, which is missing.')
     if args.verify is not None:
+        if args.name is not None:
+            raise UserError(f'--verify CONFIG reads what the config names, not {args.name!r}.')
         from mmattn.engine.verify import verify
 
         return verify(args.verify, args.data_root, args.cfg_options)

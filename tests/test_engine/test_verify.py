@@ -186,3 +186,11 @@ def test_segmentation(tmp_path, monkeypatch, verified):
             '2.png': ['cut off, the end of the image is missing'],
         },
     )
+
+
+@pytest.mark.parametrize(
+    'words', [['coco', '--verify', 'tiny.py'], ['coco', '--cfg-options', 'model=None']]
+)
+def test_arguments_that_would_do_nothing_are_refused(project, words, capsys):
+    assert main(['data', *words]) == 2
+    assert 'CONFIG' in capsys.readouterr().err
