@@ -31,6 +31,7 @@ ATTRIBUTES = {
     'SyncBuffersHook': ['called_in_train'],
     'BatchSyncRandomResize': ['_input_size'],
     'DropBlock': ['iter_cnt'],
+    'FiniteHook': ['_in_a_row'],
     'DynamicRoIHead': [
         'iou_history',
         'beta_history',
@@ -95,6 +96,7 @@ class ExactResumeHook(Hook):
         What cannot be as it would have been is said in one warning.
         """
         found, self._found = self._found, None
+        self._outside = None  # of a validation that was broken off, if this run goes back
         if not found:
             loop = runner.train_loop
             if hasattr(loop, 'go_to'):
