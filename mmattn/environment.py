@@ -35,7 +35,7 @@ class StackPart:
 
 PARTS = (
     StackPart('mmengine', '0.10.0', 'onedl-mmengine==0.10.12', 'mmengine==0.10.7', required=True),
-    StackPart('mmcv', '2.0.0rc4', 'onedl-mmcv==2.3.6', 'mmcv==2.1.0', required=True),
+    StackPart('mmcv', '2.0.0rc4', 'onedl-mmcv==2.3.6', 'mmcv==2.1.0'),
     StackPart('mmdet', '3.2.0', 'onedl-mmdetection==3.5.1', 'mmdet==3.3.0'),
     StackPart('mmseg', '1.2.0', 'onedl-mmsegmentation==1.4.2', 'mmsegmentation==1.2.2'),
     StackPart('mmpretrain', '1.1.0', 'onedl-mmpretrain==1.3.6', 'mmpretrain==1.2.0'),

@@ -11,7 +11,7 @@ from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 
-from mmattn.environment import PARTS, check
+from mmattn.environment import PARTS, check, install_command
 
 check()
 
@@ -63,7 +63,7 @@ class LazyRegistry(roots.Registry):
         """The member of this name, as mmengine's own ``get``.
 
         Raises:
-            ImportError: If it needs a toolbox that is not installed.
+            ImportError: If it needs mmcv or a toolbox, which is not installed.
         """
         if isinstance(key, str):
             scope, name = self.split_scope_key(key)
@@ -84,8 +84,8 @@ class LazyRegistry(roots.Registry):
             if part is None:
                 raise
             raise ImportError(
-                f'{self.scope}.{name} inherits from {part.module}, which is not installed: '
-                f"pip install '{part.maintained}' (or '{part.original}' beside the original "
+                f'{self.scope}.{name} needs {part.module}, which is not installed: '
+                f"{install_command(part.maintained)} (or '{part.original}' beside the original "
                 f'mmengine)',
                 name=part.module,
             ) from error
@@ -105,7 +105,7 @@ class LazyRegistry(roots.Registry):
 
     @property
     def module_dict(self) -> dict[str, type]:
-        """All members but those whose toolbox is not installed; imports them."""
+        """All members but those that need what is not installed; imports them."""
         for name in self.modules:
             try:
                 self._import(name)

@@ -224,6 +224,16 @@ class BatchNorm(nn.BatchNorm2d):
         return F.batch_norm(x, *statistics, self.weight, self.bias, eps=self.eps)
 
 
+# mmcv's names of torch's own.
+PLAIN_NORMS = {
+    'BN': nn.BatchNorm2d,
+    'BN2d': nn.BatchNorm2d,
+    'SyncBN': nn.SyncBatchNorm,
+    'GN': nn.GroupNorm,
+    'IN': nn.InstanceNorm2d,
+}
+
+
 def batch_norm(
     attention: Attention,
     channels: int,
@@ -241,11 +251,8 @@ def batch_norm(
     """
     if norm_cfg is None:
         return BatchNorm(channels, eps=eps, momentum=momentum)
-    # Attention alone needs nothing but torch.
-    from mmcv.cnn import build_norm_layer
-
     try:
-        norm = build_norm_layer(norm_cfg, channels)[1]
+        norm = _norm_layer(norm_cfg, channels)
     except (AssertionError, KeyError, TypeError, ValueError) as error:
         raise InvalidValue(
             f'{type(attention).__name__}: norm_cfg must be None or the config of a norm layer '
@@ -258,6 +265,24 @@ def batch_norm(
     if type(norm) is nn.BatchNorm2d:
         norm.__class__ = BatchNorm
     return norm
+
+
+def _norm_layer(norm_cfg: dict, channels: int) -> nn.Module:
+    """A norm layer by mmcv's config; without mmcv those of torch that a backbone passes on."""
+    try:
+        from mmcv.cnn import build_norm_layer
+    except ModuleNotFoundError as error:
+        if (error.name or '').partition('.')[0] != 'mmcv':
+            raise
+        options = dict(norm_cfg)
+        kind, trained = options.pop('type'), options.pop('requires_grad', True)
+        if kind not in PLAIN_NORMS:
+            raise ValueError(
+                f'without mmcv, which is not installed, its type is one of {", ".join(PLAIN_NORMS)}'
+            ) from error
+        channels = {'num_channels' if kind == 'GN' else 'num_features': channels}
+        return PLAIN_NORMS[kind](**channels, **options).requires_grad_(trained)
+    return build_norm_layer(norm_cfg, channels)[1]
 
 
 def hidden_channels(attention: Attention, reduction: int, least: int = 1) -> int:

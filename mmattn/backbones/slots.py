@@ -10,8 +10,6 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
-from mmcv.cnn import build_plugin_layer
-from mmcv.cnn.bricks.norm import infer_abbr
 from mmengine.registry import MODELS as ROOT_MODELS
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -96,6 +94,8 @@ class AttentionBlock:
             if index in blocks[stage]:
                 cfg = {'postfix': self.plugin_postfix, **copy.deepcopy(cfg)}
                 postfix = cfg.pop('postfix')
+                from mmcv.cnn import build_plugin_layer
+
                 built = build_plugin_layer(cfg, postfix, in_channels=channels[position])
                 self._fill_slot(position, *built)
         for position in self.slots:
@@ -149,6 +149,8 @@ def _batch_norm_cfg(norm_cfg: dict | None) -> dict | None:
     """What attention takes over of a backbone's ``norm_cfg``."""
     if norm_cfg is None:
         return None
+    from mmcv.cnn.bricks.norm import infer_abbr
+
     kind = norm_cfg['type']
     cls = ROOT_MODELS.get(kind) if isinstance(kind, str) else kind
     if cls is None or infer_abbr(cls) != 'bn':

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
@@ -114,6 +115,14 @@ def broken_imports(found: Findings) -> Iterator[Problem]:
         yield Problem(f'{module} is installed but does not import: {error}', cure)
 
 
+def missing_mmcv(found: Findings) -> Iterator[Problem]:
+    toolboxes = [part.module for part in PARTS[2:] if set(part.distributions) & set(found.versions)]
+    if toolboxes and find_spec('mmcv') is None:
+        mmcv = next(part for part in PARTS if part.module == 'mmcv')
+        what = f'mmcv is not installed, which {" and ".join(toolboxes)} need'
+        yield Problem(what, install_command(found.pin(mmcv)))
+
+
 def operators(found: Findings) -> Iterator[Problem]:
     mmcv = next(part for part in PARTS if part.module == 'mmcv')
     rebuild = install_command(found.pin(mmcv), REBUILD)
@@ -136,5 +145,6 @@ RULES = (
     two_stacks,
     undeclared_by_original,
     broken_imports,
+    missing_mmcv,
     operators,
 )

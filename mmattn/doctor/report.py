@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import warnings
 from importlib.metadata import requires
+from importlib.util import find_spec
 
 from packaging.requirements import Requirement
 from rich.console import Console
@@ -18,7 +19,7 @@ from rich.table import Table
 
 from mmattn.doctor.kernels import kernels_report
 from mmattn.doctor.mismatches import OPENCV, Findings, mismatches
-from mmattn.environment import PART_NAMES, PARTS, installed, stack_problems
+from mmattn.environment import PART_NAMES, PARTS, install_command, installed, stack_problems
 from mmattn.utils.errors import one_line
 
 # What the table shows before the parts of the stack.
@@ -35,6 +36,12 @@ def run_doctor() -> int:
     if 'onedl-mmsegmentation' in findings.versions:
         note = '`mmseg::` in _base_ works on the original stack only'
         notes.insert(0, f'{note}; name the base files by their paths.')
+    if find_spec('mmcv') is None:
+        notes.append(
+            'mmcv is not installed: all attentions and mmattn.insert_attention work without it; '
+            "mmattn's own backbones, and the toolboxes with their configs, do not. To install it: "
+            + install_command(findings.pin(PARTS[1]))
+        )
     for note in notes:
         print(f'Note: {note}')
     problems = stack_problems() + mismatches(findings) + wrong

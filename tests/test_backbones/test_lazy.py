@@ -29,7 +29,7 @@ for look_up in (
     try:
         look_up()
     except ImportError as error:
-        assert 'mmattn.RepVGG inherits from mmpretrain' in str(error), error
+        assert 'mmattn.RepVGG needs mmpretrain' in str(error), error
         assert "pip install 'onedl-mmpretrain" in str(error), error
     else:
         raise AssertionError('no error')
@@ -42,7 +42,7 @@ for look_up in (
     try:
         look_up()
     except ImportError as error:
-        assert 'inherits from mmdet, which is not installed' in str(error), error
+        assert 'needs mmdet, which is not installed' in str(error), error
     else:
         raise AssertionError('no error')
 """
