@@ -106,7 +106,8 @@ def test_a_job_with_a_killed_process_ends_with_the_same_weights(start):
 
 
 def test_a_work_dir_in_use_is_refused_once(start):
-    first = start('first.txt', '--work-dir', 'same', *EPOCHS)
+    endless = ['train_cfg.max_epochs=100000', 'train_cfg.val_interval=1000']
+    first = start('first.txt', '--work-dir', 'same', *EPOCHS, *endless)
     wait_for(r'Epoch\(train\) +\[1\]', 'first.txt', first)
     second = start('second.txt', '--work-dir', 'same', '--resume', *EPOCHS)
     assert second.wait(200) == 2

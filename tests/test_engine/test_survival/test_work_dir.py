@@ -151,8 +151,10 @@ def race(start, name):
     time.sleep(60)
 
 
-def test_of_several_one_takes_a_dead_processes_lock(project):
+def test_of_several_one_takes_a_dead_processes_lock(project, monkeypatch):
     write(pid=1, born='0')
+    # Between its being found dead and its being replaced.
+    monkeypatch.setattr(lock, '_seconds_since_life', lambda path: time.sleep(0.2) or 0)
     fork = multiprocessing.get_context('fork')
     start = fork.Barrier(8)
     racing = [fork.Process(target=race, args=(start, f'won_{number}')) for number in range(8)]
