@@ -58,6 +58,32 @@ def build_parser() -> argparse.ArgumentParser:
         '--attention', metavar='NAME', help="only this attention; 'none' for the plain networks"
     )
     rows.add_argument('--commands', action='store_true', help='only the commands, one a line')
+    text = "a network's parts, their channels, and where attention goes"
+    places = add('places', _places, text)
+    places.add_argument('network', metavar='NETWORK', help='CSPNeXt, mmseg.UNet, timm.resnet50 ...')
+    places.add_argument(
+        'arguments', nargs='*', metavar='KEY=VALUE', help="the network's own, such as depth=18"
+    )
+    places.add_argument('--attention', metavar='NAME', help='mark where this attention would go')
+    places.add_argument('--at', nargs='+', metavar='PATTERN', help='... or these patterns')
+    places.add_argument('--depth', type=int, default=3, metavar='N', help='of names; default 3')
+    advise = add('advise', _advise, 'what each attention costs in the network of a config, and why')
+    advise.epilog = (
+        'Measured on this machine, in turns with the plain network, some seconds each. Beside it '
+        'what papers report for the task; no run of yours is predicted.'
+    )
+    advise.add_argument('config', metavar='CONFIG', help='a file, mmdet::..., or a shipped name')
+    advise.add_argument(
+        '--budget', metavar='SHARE', help='leave out what slows, or adds, more than that: 2%%'
+    )
+    advise.add_argument('--attention', nargs='+', default=[], metavar='NAME', help='only these')
+    advise.add_argument('--task', metavar='TASK', help='whose published figures; default its own')
+    advise.add_argument('--shape', nargs=2, type=int, metavar=('H', 'W'), help='of the images')
+    advise.add_argument('--batch-size', type=int, default=2, metavar='N', help='default 2')
+    advise.add_argument('--device', help='cpu, cuda ...; default a GPU if there is one')
+    advise.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
+    advise.add_argument('--plot', metavar='FILE', help='draw costs against each other')
+    advise.add_argument('--format', choices=['text', 'markdown', 'csv'], default='text')
     report = add('report', _report, 'one page about training runs, to open in a browser')
     report.epilog = "Needs plotly: pip install 'mmattn[analysis]'. The page needs no network."
     report.add_argument(
@@ -110,6 +136,46 @@ def _experiments(args: argparse.Namespace) -> None:
     from mmattn.experiments.listing import print_experiments
 
     print_experiments(find_experiments(args.table, args.config, args.attention), args.commands)
+
+
+def _places(args: argparse.Namespace) -> None:
+    from mmattn.insertion import listing
+
+    attention = None
+    if args.attention or args.at:
+        attention = dict(type=args.attention or 'SE', **({'at': args.at} if args.at else {}))
+    network = listing.build_network(args.network, listing.parse_arguments(args.arguments))
+    listing.print_places(network, attention, args.depth)
+
+
+def _advise(args: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.progress import track
+
+    from mmattn.analysis import advise, networks, throughput
+    from mmattn.engine.prepare import prepare
+
+    budget = None if args.budget is None else advise.share(args.budget)
+    console = Console(stderr=True)
+    cfg, notes = prepare(args.config, args.cfg_options)
+    for note in notes:
+        console.print(f'note: {note}')
+    setting = advise.default_setting(
+        cfg, args.batch_size, size=args.shape, device=networks.usable_device(args.device)
+    )
+    throughput.steady_allocator()
+    costs, parts = advise.advise(
+        cfg,
+        args.attention,
+        budget,
+        args.task,
+        setting,
+        lambda names: track(names, 'measuring', console=console, disable=not console.is_terminal),
+    )
+    print(advise.render(parts, args.format), end='')
+    if args.plot:
+        advise.plot(costs, args.plot)
+        console.print(f'written: {args.plot}')
 
 
 def _report(args: argparse.Namespace) -> None:

@@ -154,9 +154,9 @@ def test_import_without_a_stack_names_packages_and_commands(bare_python):
     assert 'ImportError' in done.stderr
     for words in ('mmengine is not installed', "pip install 'onedl-mmengine==0.10.12'"):
         assert words in done.stderr
-    for words in ('mmcv is not installed', 'MMCV_WITH_OPS=1', 'uv sync', 'python -m mmattn doctor'):
+    for words in ('uv sync', 'python -m mmattn doctor'):
         assert words in done.stderr
-    assert 'mmdet' not in done.stderr
+    assert 'mmdet' not in done.stderr and 'mmcv is not' not in done.stderr
 
 
 def test_doctor_runs_without_a_stack(bare_python):
@@ -192,7 +192,8 @@ def test_the_commands_are_listed_with_a_line_each(capsys, monkeypatch):
     assert main([]) == 2
     lines = [line.split() for line in capsys.readouterr().err.splitlines()]
     names = [line[0] for line in lines[lines.index(['COMMAND']) + 1 :] if line]
-    assert names[:6] == [*('doctor', 'attention', 'data', 'experiments', 'report', 'build-kernels')]
+    expected = 'doctor attention data experiments places advise report build-kernels'
+    assert names[:8] == expected.split()
     assert not any('zoo' in line for line in lines)
 
 

@@ -118,14 +118,17 @@ def _bad_argument(text: str, component: type, cfg: dict[str, Any]) -> str | None
 
 def accepted_arguments(component: type) -> set[str]:
     """Names of the arguments of a class and of those it inherits from."""
-    inits = [vars(base)['__init__'] for base in component.__mro__ if '__init__' in vars(base)]
-    parameters = (
-        each for init in inits[:-1] for each in inspect.signature(init).parameters.values()
-    )
+    makers = [
+        vars(base)[name]
+        for base in component.__mro__[:-1]
+        for name in ('__new__', '__init__')
+        if name in vars(base)
+    ]
+    parameters = (each for maker in makers for each in inspect.signature(maker).parameters.values())
     named = {
         each.name for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
     }
-    return named - {'self'}
+    return named - {'self', 'cls'}
 
 
 def _module(frame: FrameType) -> str:
