@@ -50,12 +50,16 @@ class Layout:
 
 
 def example_inputs(network: nn.Module) -> list[tuple]:
-    """Images of several sizes with as many channels as the network's first convolution takes."""
+    """Images of several sizes with as many channels as the network's first convolution takes.
+
+    Then with 3: in front of that of YOLOX's CSPDarknet, every fourth pixel goes to its own channel.
+    """
     conv = next((m for m in network.modules() if isinstance(m, nn.Conv2d)), None)
-    channels = conv.in_channels if conv is not None else 3
+    counts = dict.fromkeys([conv.in_channels, 3] if conv is not None else [3])
     own = getattr(network, 'img_size', None)
     own = [] if own is None else [tuple(own) if isinstance(own, Sequence) else (own, own)]
-    return [(torch.zeros(1, channels, *size),) for size in dict.fromkeys([*own, *SIZES])]
+    sizes = dict.fromkeys([*own, *SIZES])
+    return [(torch.zeros(1, channels, *size),) for channels in counts for size in sizes]
 
 
 def observe(

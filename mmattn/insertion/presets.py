@@ -132,7 +132,8 @@ PRESETS: dict[str, dict[str, Alternatives]] = {
     'TNT': dict(outer=('layers.*',)),
     'TinyViT': _STAGES,
     'UNet': dict(
-        outer=(('encoder.*.*', 'decoder.*.conv_block'),),
+        # A stage of the encoder may begin with a pool: its end, not every part.
+        outer=(('encoder.*', 'decoder.*.conv_block'),),
         inner=(('encoder.*.*.convs.*', 'decoder.*.conv_block.convs.*'),),
     ),
     'VGG': dict(outer=('features.*',)),

@@ -168,6 +168,7 @@ QUICK = {
     ('mmpretrain', 'LeNet5'),
     ('mmpretrain', 'MobileNetV3'),
     ('mmpretrain', 'MobileOne'),
+    ('mmdet', 'CSPDarknet'),
     ('mmdet', 'CSPNeXt'),
     ('mmdet', 'HRNet'),
     ('mmdet', 'SwinTransformer'),
@@ -206,7 +207,9 @@ def check(stock: nn.Module, network: nn.Module, size: int) -> None:
     added = sum(len(one.state_dict()) for one in attentions)
     assert len(missing) == added and all('attn_' in name for name in missing)
     conv = next((m for m in network.modules() if isinstance(m, nn.Conv2d)), None)
-    x = torch.randn(1, conv.in_channels if conv else 3, size, size)
+    # CSPDarknet's first one takes four pixels at a time.
+    channels = conv.in_channels if conv and conv.in_channels != 12 else 3
+    x = torch.randn(1, channels, size, size)
     outputs = []
     for model in (stock, network):
         model.eval()  # returns None in some
