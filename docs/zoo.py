@@ -62,14 +62,18 @@ class Size:
     width: int
 
 
-def measure_all(configs_dir: Path = ROOT / 'configs') -> list[Size]:
-    """Measure every config and every row of experiments.yml, once each."""
+def measure_all(configs_dir: Path = ROOT / 'configs', known: Iterable[Size] = ()) -> list[Size]:
+    """Measure every config and every row of experiments.yml, once each, but for the known ones."""
     wanted = {(stem, ()) for stem in config_stems(configs_dir)}
     wanted |= {(row.config, tuple(row.cfg_options())) for row in find_experiments()}
     console = Console(stderr=True)
     bar = {'console': console, 'disable': not console.is_terminal}
+    measured = {(size.config, size.options): size for size in known}
     sizes = []
     for config, options in track(sorted(wanted), 'measuring', **bar):
+        if (config, ' '.join(options)) in measured:
+            sizes.append(measured[config, ' '.join(options)])
+            continue
         cfg, _ = prepare(str(configs_dir / f'{config}.py'), options)
         found = measure(cfg)
         counts = (found.params, found.flops, *found.size)
@@ -130,7 +134,7 @@ def render_pages(root: Path = ROOT) -> dict[Path, str]:
     stems = config_stems(root / 'configs')
     missing = [stem for stem in stems if (stem, '') not in sizes]
     if missing:
-        raise UserError(f'not measured: {", ".join(missing)}; run {COMMAND} --measure')
+        raise UserError(f'not measured: {", ".join(missing)}; run {COMMAND} --measure new')
     files = sorted((root / 'benchmarks' / 'results').glob('*.json'))
     runs = {path.stem: json.loads(path.read_text(encoding='utf-8')) for path in files}
     runs = {name: run for name, run in runs.items() if 'metrics' in run}  # others are timings
@@ -298,13 +302,17 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition('\n\n')[0])
     parser.add_argument(
         '--measure',
-        action='store_true',
-        help='first measure every config and every row again, into docs/measured.csv (minutes)',
+        nargs='?',
+        const='all',
+        choices=('all', 'new'),
+        help='first measure every config and every row again (minutes), or those that are not yet '
+        'in docs/measured.csv, into it',
     )
     args = parser.parse_args(argv)
     try:
         if args.measure:
-            write_sizes(measure_all())
+            known = read_sizes().values() if args.measure == 'new' else ()
+            write_sizes(measure_all(known=known))
             print(f'written: {MEASURED}')
         for path, text in render_pages().items():
             write_whole(path, text)

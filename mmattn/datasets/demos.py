@@ -1,10 +1,12 @@
 """How ``--demo`` writes data sets: what every on-disk format has in common."""
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from mmattn.datasets.boxes import Box, Record
@@ -29,10 +31,15 @@ class DemoSplit:
 
     def scenes(self, cycle: bool = False) -> Iterator[Scene]:
         """Yield the scenes; with cycle, each has one category, and they take turns."""
+        categories = itertools.cycle(range(self.style.categories) if cycle else [None])
+        return self.pictures(lambda *place: draw_scene(*place, self.style, next(categories)))
+
+    def pictures(
+        self, draw: Callable[[np.random.Generator, tuple[int, int]], Scene]
+    ) -> Iterator[Scene]:
+        """Yield what ``draw`` makes of each image's random numbers and size."""
         for index in range(self.images):
-            category = index % self.style.categories if cycle else None
-            rng = scene_rng(self.seed, self.key, index)
-            yield draw_scene(rng, self.size, self.style, category)
+            yield draw(scene_rng(self.seed, self.key, index), self.size)
             self.advance()
 
 

@@ -50,14 +50,15 @@ def print_data_set(guide: Guide, data_root: str | None = None) -> int:
         found = part.count(root)
         verdict = _verdict(found, part.expected, part.needed)
         complete = complete and (verdict == 'ok' or not part.needed)
-        table.add_row(part.what, f'{part.expected:,}', f'{found:,}', verdict)
+        expected = 'any' if part.expected is None else f'{part.expected:,}'
+        table.add_row(part.what, expected, f'{found:,}', verdict)
     console.print(table)
     console.print('complete' if complete else 'incomplete')
     return 0 if complete else 1
 
 
-def _verdict(found: int, expected: int, needed: bool) -> str:
-    if found == expected:
+def _verdict(found: int, expected: int | None, needed: bool) -> str:
+    if found == expected or (found and expected is None):
         return 'ok'
     if not found:
         return 'missing' if needed else 'not there, not needed'

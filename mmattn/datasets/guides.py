@@ -18,7 +18,7 @@ class Countable:
     """Something of a data set that can be counted in its folder."""
 
     what: str
-    expected: int
+    expected: int | None  # None: any number
     count: Count
     needed: bool = True  # by the shipped configs
 

@@ -128,7 +128,7 @@ def _background(
 ) -> np.ndarray:
     """Muted clouds; with stuff, regions one above the other, each with its own look."""
     width, height = size
-    image = 120 + 35 * _clouds(rng, size, cells=4)[..., None] + rng.uniform(-25, 25, 3)
+    image = 120 + 35 * clouds(rng, size, cells=4)[..., None] + rng.uniform(-25, 25, 3)
     rows = np.arange(height)[:, None]
     upper = np.zeros((1, width))
     for kind in range(stuff):
@@ -137,14 +137,15 @@ def _background(
         lower = np.full((1, width), height) if kind == stuff - 1 else edge[None]
         region = (rows >= upper) & (rows < lower)
         tone = np.array(COLOURS[kind % len(COLOURS)]) * 0.3 + (95, 105, 115)
-        grain = 22 * _clouds(rng, size, cells=6 + 14 * (kind % 2))
+        grain = 22 * clouds(rng, size, cells=6 + 14 * (kind % 2))
         image[region] = (tone + grain[..., None] + rng.uniform(-10, 10))[region]
         labels[region] = kind
         upper = lower
     return image
 
 
-def _clouds(rng: np.random.Generator, size: tuple[int, int], cells: int) -> np.ndarray:
+def clouds(rng: np.random.Generator, size: tuple[int, int], cells: int) -> np.ndarray:
+    """Smooth noise (H, W) of unit spread, ``cells`` bumps across."""
     coarse = rng.normal(0, 1, (cells, cells)).astype(np.float32)
     return np.asarray(Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC), np.float64)
 

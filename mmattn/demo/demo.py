@@ -133,6 +133,8 @@ def _sizes(cfg: Config, task: Task, forms: list[DemoFormat]) -> tuple[float, tup
     loader = cfg.get('val_dataloader') or cfg.get('test_dataloader') or cfg['train_dataloader']
     native = native_size(next(iter_datasets(loader['dataset'])).get('pipeline') or [])
     side = min(task.side, min(native)) if native else task.side
+    if native and task.usual:  # Inception networks, made for 299, take nothing below 75
+        side = max(side, round(task.side * min(native) / task.usual))
     return (side / min(native) if native else 1.0), (round(side * task.aspect), side)
 
 

@@ -8,6 +8,9 @@ from mmattn.utils.walk import type_name
 WARM_UPS = ('LinearLR', 'ConstantLR', 'QuadraticWarmupLR', 'LinearParamScheduler')
 # Points in time and lengths that schedulers, hooks and loops keep.
 TIMES = ('begin', 'end', 'T_max', 'step_size', 'total_steps', 'milestones')
+# Of the epochs this part at most has the augmentations that a hook switches off in the end
+# (mosaics): from scratch they make little of so few images.
+MIXED = 3
 
 
 def shorten(cfg: dict, task: Task) -> list[str]:
@@ -41,7 +44,7 @@ def shorten(cfg: dict, task: Task) -> list[str]:
         _shrink_scheduler(scheduler, by_epoch, ratio, iterations)
         in_units_of_loop = scheduler.get('by_epoch', True) == by_epoch
         _keep_some(scheduler, new if in_units_of_loop else iterations)
-    _shorten_hooks(cfg, interval, ratio, iterations)
+    _shorten_hooks(cfg, interval, ratio, max(1, iterations // per_epoch))
     notes += _drop_averaging(cfg)
     return notes
 
@@ -99,7 +102,7 @@ def _keep_some(scheduler: dict, length: int) -> None:
         scheduler['end'] = begin + 1
 
 
-def _shorten_hooks(cfg: dict, interval: int, ratio: float, iterations: int) -> None:
+def _shorten_hooks(cfg: dict, interval: int, ratio: float, epochs: int) -> None:
     hooks = cfg.setdefault('default_hooks', {})
     if hooks.get('checkpoint'):
         hooks['checkpoint'].update(interval=interval, max_keep_ckpts=1)
@@ -109,9 +112,12 @@ def _shorten_hooks(cfg: dict, interval: int, ratio: float, iterations: int) -> N
     if cfg.get('log_processor'):
         cfg['log_processor']['window_size'] = 10
     for hook in cfg.get('custom_hooks') or []:
-        for key in ('num_last_epochs', 'switch_epoch', 'switch_iter'):
+        if hook.get('switch_iter'):
+            hook['switch_iter'] = max(1, round(hook['switch_iter'] * ratio))
+        mixed = max(1, epochs // MIXED)
+        for key, value in {'switch_epoch': mixed, 'num_last_epochs': epochs - mixed}.items():
             if hook.get(key):
-                hook[key] = max(1, round(hook[key] * ratio))
+                hook[key] = value
 
 
 def _drop_averaging(cfg: dict) -> list[str]:

@@ -28,6 +28,9 @@ def from_scratch(cfg: dict, scope: str) -> list[str]:
         if isinstance(config.get('pretrained'), str):
             pretrained.append(config['pretrained'])
             config['pretrained'] = None
+        if config.get('pretrained') is True:  # timm's
+            pretrained.append(config.get('model_name'))
+            config['pretrained'] = False
         if config.get('freeze_attention'):
             config['freeze_attention'] = False
         norm = config.get('norm_cfg')

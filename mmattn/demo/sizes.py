@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 from mmengine.config import Config
 
 from mmattn.demo.dataset_configs import loaders
@@ -10,6 +11,7 @@ from mmattn.utils.walk import iter_dicts
 
 # Names under which transforms and preprocessors keep sizes in pixels.
 SIZE_KEYS = (
+    'border',
     'crop_size',
     'image_size',
     'img_scale',
@@ -20,11 +22,12 @@ SIZE_KEYS = (
     'scale',
     'scales',
     'size',
-    'stride',
     'test_size',
 )
 # Below this a number is a factor, not a size in pixels.
 SMALLEST_SIZE = 17
+# What a network halves five times.
+SMALLEST_INPUT = 32
 
 
 def scale_config(cfg: Config, factor: float) -> None:
@@ -37,7 +40,9 @@ def scale_config(cfg: Config, factor: float) -> None:
                 if limits.get(key):
                     limits[key] = int(limits[key] * factor)
     model = cfg['model']
-    nodes = [cfg.get(key) for key in ('train_pipeline', 'test_pipeline', 'tta_pipeline')]
+    # Hooks switch to pipelines of their own.
+    names = ('train_pipeline', 'test_pipeline', 'tta_pipeline', 'custom_hooks')
+    nodes = [cfg.get(key) for key in names]
     nodes += [cfg.get('data_preprocessor'), model.get('data_preprocessor'), model.get('test_cfg')]
     scale_sizes(nodes, factor)
     backbone = model.get('backbone') or {}
@@ -48,12 +53,17 @@ def scale_config(cfg: Config, factor: float) -> None:
 def scale_sizes(node: Any, factor: float) -> None:
     """Multiply every size in pixels inside ``node`` (nested dicts and lists), in place.
 
-    A size keeps being a multiple of 8 if it was one. Floats are ratios and stay.
+    A size keeps being a multiple of 8 if it was one, and then no less than 32. Floats are ratios
+    and stay.
     """
     for config in iter_dicts(node):
+        window = config.get('crop_size')
         for key in SIZE_KEYS:
             if key in config and not isinstance(config[key], dict):
                 config[key] = _scaled(config[key], factor)
+        if window and 'stride' in config:  # windows overlap as much as before
+            ratio = np.min(config['crop_size']) / np.min(window)
+            config['stride'] = _scaled(config['stride'], float(ratio))
 
 
 def native_size(pipeline: list) -> tuple[int, int] | None:
@@ -79,9 +89,11 @@ def native_size(pipeline: list) -> tuple[int, int] | None:
 def _scaled(value: Any, factor: float) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(_scaled(child, factor) for child in value)
-    if isinstance(value, bool) or not isinstance(value, int) or value < SMALLEST_SIZE:
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) < SMALLEST_SIZE:
         return value
+    if value < 0:  # the border of an image that is cropped
+        return -_scaled(-value, factor)
     if value % 8 == 0:
-        return max(8, round(value * factor / 8) * 8)
+        return max(min(value, SMALLEST_INPUT), round(value * factor / 8) * 8)
     # Odd sizes such as 1333 are upper bounds: never below the exact value.
     return math.ceil(value * factor)

@@ -55,6 +55,14 @@ CASES = {
             data_prefix=dict(img_path='leftImg8bit/train', seg_map_path='gtFine/train'),
         ),
     ),
+    'drive': (
+        'mmseg',
+        dict(
+            type='DRIVEDataset',
+            data_root='data/DRIVE',
+            data_prefix=dict(img_path='images/training', seg_map_path='annotations/training'),
+        ),
+    ),
     'voc_segmentation': (
         'mmseg',
         dict(
@@ -88,6 +96,7 @@ CASES = {
     'cifar100': ('mmpretrain', dict(type='CIFAR100', data_root='data/cifar100/', split='test')),
 }
 IMAGES = 12
+FEWER = {'ade20k_subset': 3, 'drive': 2}
 
 
 def generate(name, folder, seed=0):
@@ -100,8 +109,8 @@ def generate(name, folder, seed=0):
     dataset = build_unloaded(leaf, scope)
     form = find_format(type(dataset))
     style = TASKS[form.task].style
-    if name == 'ade20k_subset':
-        style = dataclasses.replace(style, categories=3)
+    if name in FEWER:
+        style = dataclasses.replace(style, categories=FEWER[name])
     split = DemoSplit(name, IMAGES, form.size or (80, 64), style, seed, lambda: None)
     form.write(dataset, split)
     if form.adapt:

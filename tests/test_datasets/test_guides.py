@@ -38,6 +38,9 @@ def touch(root, *names):
         ('cifar100', [50000, 10000]),
         ('bccd', [292, 72]),
         ('camvid', [367, 101]),
+        ('drive', [20, 20]),
+        ('cityscapes', [2975, 500]),
+        ('folder', [None, None]),
     ],
 )
 def test_known_totals(name, numbers):
@@ -48,7 +51,7 @@ def test_known_totals(name, numbers):
 def test_all_data_sets_are_listed(capsys):
     assert main(['data']) == 0
     shown = capsys.readouterr().out
-    assert len(guides()) == 11
+    assert len(guides()) == 14
     for name in guides():
         assert name in shown
 

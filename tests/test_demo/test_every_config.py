@@ -17,7 +17,10 @@ from mmattn.utils.walk import iter_dicts, type_name
 
 STEMS = sorted(p.stem for p in (Path(__file__).resolve().parents[2] / 'configs').glob('*.py'))
 # Untrained detectors are sure of nothing: without these there are no boxes to evaluate.
-ALL_BOXES = {'retinanet': 'model.test_cfg.score_thr=0', 'rcnn': 'model.test_cfg.rcnn.score_thr=0'}
+ALL_BOXES = {
+    **dict.fromkeys(('retinanet', 'rtmdet', 'yolox'), 'model.test_cfg.score_thr=0'),
+    'rcnn': 'model.test_cfg.rcnn.score_thr=0',
+}
 
 
 # Wide layers that every config's test would only wait for and write to the disk.

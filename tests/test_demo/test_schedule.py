@@ -5,7 +5,7 @@ from mmengine.config import Config
 
 from mmattn.demo.schedule import set_optimizer, shorten
 from mmattn.demo.sizes import native_size, scale_sizes
-from mmattn.demo.tasks import TASKS
+from mmattn.demo.tasks import DENSE, TASKS, task_of
 
 TASK = TASKS['detection']
 PER_EPOCH = TASK.train_images // TASK.batch_size
@@ -70,6 +70,18 @@ def test_averaged_weights_are_left_out():
     assert any('EMAHook' in note for note in notes)
 
 
+@pytest.mark.parametrize('iterations', [1, 300])
+def test_strong_augmentation_ends_early(iterations):
+    hooks = [dict(type='A', switch_epoch=280), dict(type='B', num_last_epochs=15)]
+    task = dataclasses.replace(TASKS[DENSE], iterations=iterations)
+    cfg = config(train_cfg=dict(max_epochs=300), custom_hooks=hooks)
+    shorten(cfg, task)
+    epochs = cfg.train_cfg.max_epochs
+    assert epochs == max(1, iterations // 20)
+    switch, last = cfg.custom_hooks
+    assert switch.switch_epoch == epochs - last.num_last_epochs == max(1, epochs // 3)
+
+
 def test_a_loop_without_a_length_is_refused():
     with pytest.raises(ValueError, match='max_epochs'):
         shorten(config(train_cfg=dict(type='TrainLoop')), TASK)
@@ -91,6 +103,22 @@ def test_sizes_are_scaled_and_ratios_are_not():
     assert pipeline[3]['transforms'][0]['crop_size'] == (0.3, 0.5)
     assert pipeline[4] == dict(type='RandomResizedCrop', scale=56, crop_ratio_range=(0.08, 1.0))
     assert pipeline[5] == dict(type='Pad', size_divisor=32)
+
+
+def test_inputs_stay_large_enough_and_windows_overlap_as_before():
+    test_cfg = dict(mode='slide', crop_size=(64, 64), stride=(42, 42))
+    affine = dict(type='RandomAffine', border=(-320, -320))
+    scale_sizes([test_cfg, affine], 0.17)
+    assert test_cfg == dict(mode='slide', crop_size=(32, 32), stride=(21, 21))
+    assert affine['border'] == (-56, -56)
+
+
+@pytest.mark.parametrize(
+    ('assigner', 'steps'), [('mmdet.SimOTAAssigner', 300), ('MaxIoUAssigner', 100)]
+)
+def test_detectors_that_choose_their_own_targets_take_more_steps(assigner, steps):
+    model = dict(train_cfg=dict(assigner=dict(type=assigner)), bbox_head=dict(num_classes=80))
+    assert task_of(model, {'detection'}).iterations == steps
 
 
 def test_the_test_size_is_the_last_one():

@@ -143,7 +143,7 @@ def test_a_config_without_a_size_or_a_family_is_named(copy, capsys):
     (copy / 'configs' / 'resnet50_new_in1k.py').touch()
     assert zoo.main([]) == 2
     said = capsys.readouterr().err
-    assert 'not measured: resnet50_new_in1k; run python docs/zoo.py --measure' in said
+    assert 'not measured: resnet50_new_in1k; run python docs/zoo.py --measure new' in said
     with pytest.raises(UserError, match='vit_new: no family of docs/families.yml'):
         zoo.family_of('vit_new')
 

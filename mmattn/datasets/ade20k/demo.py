@@ -1,5 +1,6 @@
 """ADE20K and its like: a folder of images and one of png files with a class at every pixel."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +8,13 @@ import numpy as np
 from PIL import Image
 
 from mmattn.datasets.demos import DemoFormat, DemoSplit, class_names, save_image
+from mmattn.datasets.scenes import Scene
 
 # Unlabelled pixels around the picture where the data set has such pixels (reduce_zero_label).
 UNLABELLED_MARGIN = 2
 
 
-def write(dataset: Any, demo: DemoSplit) -> None:
+def write(dataset: Any, demo: DemoSplit, scenes: Iterable[Scene] | None = None) -> None:
     """Write images, label maps and, where the config names one, the list of image names."""
     values = _stored_values(dataset, demo.style.categories)
     images = Path(dataset.data_prefix.get('img_path') or '')
@@ -21,7 +23,7 @@ def write(dataset: Any, demo: DemoSplit) -> None:
     # Several splits may share one folder when a list tells them apart.
     prefix = Path(dataset.ann_file).stem if dataset.ann_file else Path(images).name
     names = []
-    for index, scene in enumerate(demo.scenes()):
+    for index, scene in enumerate(scenes or demo.scenes()):
         names.append(f'{prefix}_{index:08d}')
         save_image(scene, images / (names[-1] + dataset.img_suffix))
         pixels = values[scene.labels]

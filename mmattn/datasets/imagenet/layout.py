@@ -18,14 +18,19 @@ def paths(dataset: dict) -> Iterator[tuple[str, str]]:
 
 
 def check(dataset: dict, reader: type) -> Iterator[str]:
-    """Refuse folders that are more or fewer than the classes."""
+    """Refuse folders that are more or fewer than the classes, or in another order."""
     names, folders = class_names(dataset, reader), _folders(dataset)
+    *_, (root, _) = paths(dataset)
     if folders and names and len(folders) != len(names):
-        *_, (root, _) = paths(dataset)
         raise UserError(
             f'{root} holds {len(folders)} folders, one a class: {listed(folders)}; the data set '
             f'has {len(names)} class names: {listed(names)}. metainfo=dict(classes=(...)) names '
             'the classes.'
+        )
+    if folders and names and list(names) != folders == sorted(names):
+        raise UserError(
+            f'the labels of {root} follow its folders in alphabetical order: {listed(folders)}; '
+            f'the class names are in another: {listed(names)}.'
         )
     return iter(())
 

@@ -1,0 +1,1 @@
+"""Cityscapes, street scenes, read as any segmentation data."""

@@ -1,0 +1,1 @@
+"""Images of your own to classify, a folder a class; read as ImageNet is."""
