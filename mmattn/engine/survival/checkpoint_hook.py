@@ -22,13 +22,15 @@ from mmattn.engine.survival.saving import BACKEND, SaveFailed, Unsaved, is_local
 from mmattn.utils.errors import UserError
 from mmattn.utils.files import remove_parts, told, write_whole
 
-# What the message hub, and so every checkpoint, knows: how many saves have failed, and the path
-# of a checkpoint between the intervals, which the next one replaces.
+# What the message hub, and so every checkpoint, knows: how many saves have failed, and the paths
+# of checkpoints between the intervals that are there still.
 FAILED_SAVES, PASSING = 'failed_saves', 'passing_ckpt'
 
 
 def save_now(runner: Runner, meta: dict[str, int]) -> bool:
-    """Save between the intervals, as ``iter_N.pth``, which the next checkpoint replaces.
+    """Save between the intervals, as ``iter_N.pth``, which the next checkpoint but one replaces.
+
+    So a checkpoint that is damaged later costs one interval at most.
 
     Every process calls it; the config's checkpoint hook does it, or a new one if it has none.
 
@@ -93,6 +95,10 @@ class CheckpointHook(EngineCheckpointHook):
         if self._missing:
             count = runner.epoch if self.by_epoch else runner.iter
             self._save_checkpoint_with_step(runner, count, _done(runner))
+        if not self._missing:
+            # What a training ends with is not what it passed on its way.
+            self._outdated |= {*self._passing(runner)}
+            self._delete_outdated(runner)
         super().after_train(runner)
 
     def after_run(self, runner: Runner) -> None:
@@ -115,7 +121,7 @@ class CheckpointHook(EngineCheckpointHook):
         name = f'iter_{meta["iter"]}.pth'
         if self.last_ckpt == self._path(name):
             return True
-        return self._save_last(runner, name, meta, {PASSING: self._path(name)}, by_epoch=False)
+        return self._save_last(runner, name, meta, {}, by_epoch=False, passing=True)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         info, outdated = {}, []
@@ -172,14 +178,17 @@ class CheckpointHook(EngineCheckpointHook):
         meta: dict,
         info: dict,
         outdated: Iterable[str] = (),
+        passing: bool = False,
         **options: Any,
     ) -> bool:
         """Save a checkpoint to continue from, and delete what it replaces once it stands."""
-        path, passing = self._path(name), runner.message_hub.runtime_info.get(PASSING)
-        if passing:
-            outdated = [*outdated, self._path(osp.basename(passing))]
-            info = {PASSING: None, **info}
-        self._missing = self._save(runner, name, meta, dict(info, last_ckpt=path), **options)
+        path = self._path(name)
+        *older, previous = self._passing(runner) or [None]
+        outdated = [*outdated, *older]
+        stay = [previous] if previous not in (None, path) else []
+        stay += [path] if passing else []
+        info = dict(info, last_ckpt=path, **{PASSING: stay})
+        self._missing = self._save(runner, name, meta, info, **options)
         if self._missing:
             return False
         self.last_ckpt = path
@@ -191,6 +200,11 @@ class CheckpointHook(EngineCheckpointHook):
                 runner.logger.warning(str(error))
         self._delete_outdated(runner)
         return True
+
+    def _passing(self, runner: Runner) -> list[str]:
+        """Paths of the checkpoints between the intervals; the folder may have moved since."""
+        known = runner.message_hub.runtime_info.get(PASSING) or ()
+        return [self._path(osp.basename(each)) for each in known]
 
     def _save(self, runner: Runner, name: str, meta: dict, info: dict, **options: Any) -> str:
         """Save a checkpoint with ``info`` in its message hub; say what went wrong, or ''."""

@@ -12,7 +12,7 @@ from mmattn.engine.survival.checkpoint_hook import save_now
 
 
 class SaveEveryHook(Hook):
-    """Save ``iter_N.pth`` every so often; the next checkpoint of any kind replaces it.
+    """Save ``iter_N.pth`` every so often; the next checkpoint but one, of any kind, replaces it.
 
     With several processes the first one's clock counts.
 

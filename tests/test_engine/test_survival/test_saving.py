@@ -343,14 +343,14 @@ class SaveNow(Hook):
         self.there.append(sorted(names(Path(runner.work_dir))))
 
 
-def test_what_is_saved_between_is_replaced_by_the_next(work_dir):
+def test_what_is_saved_between_is_replaced_by_the_next_but_one(work_dir):
     hook = SaveNow()
     toy(work_dir, epochs=2, hooks=[hook]).train()
     assert hook.there == [
         ['iter_1.pth'],
-        ['iter_2.pth'],
-        ['epoch_1.pth', 'iter_3.pth'],
-        ['epoch_1.pth', 'iter_4.pth'],
+        ['iter_1.pth', 'iter_2.pth'],
+        ['epoch_1.pth', 'iter_2.pth', 'iter_3.pth'],
+        ['epoch_1.pth', 'iter_3.pth', 'iter_4.pth'],
     ]
     assert names(work_dir) == {'epoch_1.pth', 'epoch_2.pth'} and pointer(work_dir) == 'epoch_2.pth'
 
