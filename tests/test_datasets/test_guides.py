@@ -86,6 +86,15 @@ def test_the_real_bccd_is_complete(capsys, shared_dir):
     assert 'complete' in capsys.readouterr().out
 
 
+def test_of_ones_own_images_any_number_will_do(capsys, tmp_path):
+    touch(tmp_path, 'train/cat/1.JPG', 'train/dog/2.png', 'val/cat/3.jpeg')
+    assert main(['data', 'folder', '--data-root', str(tmp_path)]) == 0
+    assert ' any ' in capsys.readouterr().out
+    (tmp_path / 'val' / 'cat' / '3.jpeg').unlink()
+    assert main(['data', 'folder', '--data-root', str(tmp_path)]) == 1
+    assert 'missing' in capsys.readouterr().out
+
+
 def test_what_is_incomplete_is_said(capsys, tmp_path):
     touch(tmp_path, 'train2017/1.jpg', 'val2017/1.JPG', 'annotations/instances_val2017.json')
     assert main(['data', 'coco', '--data-root', str(tmp_path)]) == 1
@@ -128,6 +137,8 @@ def test_batches_need_their_sum(tmp_path):
         ('VisDroneDataset', 'visdrone'),
         ('CIFAR10', 'cifar10'),
         ('CIFAR100', 'cifar100'),
+        ('DRIVEDataset', 'drive'),
+        ('CustomDataset', 'folder'),
     ],
 )
 def test_a_dataset_class_has_its_guide(dataset, name):
@@ -135,7 +146,7 @@ def test_a_dataset_class_has_its_guide(dataset, name):
 
 
 def test_an_unknown_dataset_class_has_none():
-    assert guide_of_reader('CustomDataset') is None
+    assert guide_of_reader('NowhereDataset') is None
 
 
 @pytest.mark.parametrize(
