@@ -60,9 +60,14 @@ def build_parser() -> argparse.ArgumentParser:
     rows.add_argument('--commands', action='store_true', help='only the commands, one a line')
     text = "a network's parts, their channels, and where attention goes"
     places = add('places', _places, text)
-    places.add_argument('network', metavar='NETWORK', help='CSPNeXt, mmseg.UNet, timm.resnet50 ...')
     places.add_argument(
-        'arguments', nargs='*', metavar='KEY=VALUE', help="the network's own, such as depth=18"
+        'network', metavar='NETWORK', help='CSPNeXt, mmseg.UNet, timm.resnet50 ... or a config'
+    )
+    places.add_argument(
+        'arguments',
+        nargs='*',
+        metavar='KEY=VALUE',
+        help="the network's own, such as depth=18; options of a config",
     )
     places.add_argument('--attention', metavar='NAME', help='mark where this attention would go')
     places.add_argument('--at', nargs='+', metavar='PATTERN', help='... or these patterns')
@@ -144,8 +149,23 @@ def _places(args: argparse.Namespace) -> None:
     attention = None
     if args.attention or args.at:
         attention = dict(type=args.attention or 'SE', **({'at': args.at} if args.at else {}))
-    network = listing.build_network(args.network, listing.parse_arguments(args.arguments))
+    if _is_config(args.network):
+        from mmattn.engine.prepare import prepare
+
+        # Our own backbones have slots for it.
+        options = [] if attention is None else ['model.backbone.attention=None']
+        cfg = prepare(args.network, [*args.arguments, *options])[0]
+        network, own = listing.network_of(cfg.model.backbone, cfg.default_scope)
+        attention = attention or own
+    else:
+        network = listing.build_network(args.network, listing.parse_arguments(args.arguments))
     listing.print_places(network, attention, args.depth)
+
+
+def _is_config(name: str) -> bool:
+    from mmattn.engine.config import shipped_configs
+
+    return '::' in name or name.endswith('.py') or name in shipped_configs()
 
 
 def _advise(args: argparse.Namespace) -> None:

@@ -21,6 +21,7 @@ from mmattn.utils.errors import InvalidValue, one_line
 
 # Of different shape, so that the axis of the channels is the one that does not change.
 SIZES = ((224, 224), (256, 320), (64, 64), (32, 32))
+LENGTHS, VOLUMES = ((224,), (320,)), ((32, 64, 64), (48, 96, 80))
 # Class and distillation tokens in front of those of the map; more is no map.
 MOST_EXTRA = 16
 
@@ -52,13 +53,16 @@ class Layout:
 def example_inputs(network: nn.Module) -> list[tuple]:
     """Images of several sizes with as many channels as the network's first convolution takes.
 
+    Sequences or volumes where that is one over a single axis, or over three.
     Then with 3: in front of that of YOLOX's CSPDarknet, every fourth pixel goes to its own channel.
     """
-    conv = next((m for m in network.modules() if isinstance(m, nn.Conv2d)), None)
+    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    conv = next((m for m in network.modules() if isinstance(m, kinds)), None)
+    usual = {1: LENGTHS, 3: VOLUMES}.get(len(conv.kernel_size) if conv is not None else 2, SIZES)
     counts = dict.fromkeys([conv.in_channels, 3] if conv is not None else [3])
     own = getattr(network, 'img_size', None)
     own = [] if own is None else [tuple(own) if isinstance(own, Sequence) else (own, own)]
-    sizes = dict.fromkeys([*own, *SIZES])
+    sizes = dict.fromkeys([*own, *usual])
     return [(torch.zeros(1, channels, *size),) for channels in counts for size in sizes]
 
 

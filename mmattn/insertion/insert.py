@@ -31,7 +31,8 @@ def insert_attention(
     The network's own modules, keys and outputs stay as they are but for the attention, whose
     weights lie beside those of the module that it attends to, as ``attn_output`` or
     ``attn_input``. Where the network freezes stages in its ``train``, attention in them keeps
-    training.
+    training. A module that is called several times in a pass, with maps of one shape, is
+    attended to each time, with the same weights.
 
     Args:
         network: Any module that is called with images: of torchvision, timm, the toolboxes, your
@@ -64,7 +65,7 @@ def insert_attention(
         seen, sizes = observe(network, list(unknown), inputs)
         layouts = {place: layout_of(place, seen[place], sizes) for place in unknown}
         size = sizes[0]
-    image = Image(*(size or (0, 0)))
+    image = Image(*(size if size is not None and len(size) == 2 else (0, 0)))
     slots = []
     for entry, places in zip(entries, wanted, strict=True):
         for place in places:
@@ -219,16 +220,22 @@ def _keep_from_fusing(network: nn.Module, place: Place) -> None:
 class Attended(nn.Module):
     """What a network with attention in it is, beside its own class."""
 
+    slots: Sequence[Slot] = ()
+    freeze_attention = False
+
     def train(self, mode: bool = True) -> nn.Module:
-        """As the network's own; then attention in frozen stages trains again."""
-        super().train(mode)
+        """As the network's own; attention in stages that it freezes stays as it is."""
         for slot in self.slots:
             # SyncBN conversion puts other modules in place of those that have the hooks.
             slot.hook_onto(self)
-            attention = getattr(slot.holder, slot.name)
-            if not self.freeze_attention:
+        attentions = [getattr(slot.holder, slot.name) for slot in self.slots]
+        trained = {p: p.requires_grad for one in attentions for p in one.parameters()}
+        super().train(mode)
+        if not self.freeze_attention:
+            for attention in attentions:
                 attention.train(mode)
-                attention.requires_grad_(True)
+            for parameter, flag in trained.items():
+                parameter.requires_grad = flag
         return self
 
     def __reduce_ex__(self, protocol: int) -> tuple:
@@ -272,3 +279,5 @@ def attend(network: nn.Module, slots: list[Slot], image: Image, freeze_attention
     network.register_forward_pre_hook(image)
     for slot in slots:
         slot.hook_onto(network)
+    if freeze_attention:
+        network.train(network.training)

@@ -3,13 +3,16 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
+from typing import Any
 
 from mmengine.config import DictAction
 from mmengine.registry import MODELS, DefaultScope
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from mmattn.attention import Attention
 from mmattn.attention.entries import read_entries
 from mmattn.insertion.dry_run import Layout, layout_of, observe
 from mmattn.insertion.insert import places_of
@@ -62,12 +65,39 @@ def parse_arguments(words: Sequence[str]) -> dict:
     return arguments
 
 
-def print_places(network: nn.Module, attention: dict | None, depth: int) -> None:
-    """Print a network's parts with their maps, its usual places, and those of an attention.
+def network_of(backbone: Mapping, scope: str | None) -> tuple[nn.Module, Any]:
+    """The network of a config's ``model.backbone``.
 
     Args:
-        network: The network.
-        attention: A dict as in :func:`insert_attention`; None for none.
+        backbone: The config. Attention of ``mmattn.AnyBackbone`` is left out of it; our own
+            backbones hold theirs in slots.
+        scope: The config's ``default_scope``.
+
+    Returns:
+        The network, and the attention that was left out.
+
+    Raises:
+        UserError: If it cannot be built.
+    """
+    backbone = dict(backbone)
+    attention = None
+    if str(backbone.get('type')).rpartition('.')[2] == 'AnyBackbone':
+        attention = backbone.pop('attention', None)
+        backbone.pop('freeze_attention', None)
+        backbone['type'] = backbone.pop('network', None)
+    with DefaultScope.overwrite_default_scope(scope):
+        try:
+            return MODELS.build(backbone), attention
+        except (AssertionError, KeyError, TypeError, ValueError, ImportError) as error:
+            raise UserError(f'model.backbone cannot be built: {one_line(error)}') from error
+
+
+def print_places(network: nn.Module, attention: Any, depth: int) -> None:
+    """Print a network's parts with their maps, its usual places, and those of attention.
+
+    Args:
+        network: The network. Attention that is in it already is shown.
+        attention: As :func:`insert_attention` takes it; None for none.
         depth: How many parts of a name are shown.
     """
     marks: dict[Place, list[str]] = {}
@@ -76,44 +106,65 @@ def print_places(network: nn.Module, attention: dict | None, depth: int) -> None
             with suppress(UserError):
                 for place in preset_places(network, placement):
                     marks.setdefault(place, []).append(placement)
-    (entry,) = read_entries(attention, KEYS) if attention else (None,)
-    chosen = set(places_of(network, entry)) if entry else set()
+    entries = read_entries(attention, KEYS)
+    chosen: dict[Place, list[str]] = {}
+    for entry in entries:
+        for place in places_of(network, entry):
+            chosen.setdefault(place, []).append(entry.cls.__name__)
+    own = _attention_in(network)
+    layouts, title = _layouts(network)
+    shown = {place.module for place in (*marks, *chosen)} | set(own)
+    table = Table(title=title, title_justify='left', box=box.SIMPLE_HEAD)
+    for name in ('module', 'type', 'channels', '1 / size', 'usual places'):
+        right = name in ('channels', '1 / size')
+        table.add_column(name, justify='right' if right else 'left', no_wrap=True)
+    if chosen or own:
+        table.add_column('attention', no_wrap=True)
+    for name, module in network.named_modules():
+        inside = any(name.startswith(f'{path}.') for path in own)
+        if not name or inside or (name.count('.') >= depth and name not in shown):
+            continue
+        ends = [(Place(name), ''), (Place(name, 'input'), ' (input)')]
+        words = [f'{word}{end}' for place, end in ends for word in marks.get(place, ())]
+        goes = [f'{word}{end}' for place, end in ends for word in chosen.get(place, ())]
+        goes += [own[name]] if name in own else []
+        row = [name, type(module).__name__, *_map(layouts.get(name)), ', '.join(words)]
+        table.add_row(*row, *([', '.join(goes)] if chosen or own else []))
+    # To a file or a pipe as wide as it is.
+    console = Console(highlight=False)
+    console = console if console.is_terminal else Console(width=1000, highlight=False)
+    console.print(table)
+    if chosen or own:
+        number = sum(map(len, chosen.values())) + len(own)
+        names = dict.fromkeys([*(entry.cls.__name__ for entry in entries), *own.values()])
+        verb = 'would go to' if chosen else 'is at'
+        console.print(f'{", ".join(names)} {verb} {number} place{"s" * (number != 1)}.')
+    elif not marks:
+        console.print("No usual places are known: give at='PATTERN' of these names.")
+
+
+def _attention_in(network: nn.Module) -> dict[str, str]:
+    """Name of a module -> kind, of attention in it that is no part of another."""
+    found: dict[str, str] = {}
+    for name, module in network.named_modules():
+        part = any(name.startswith(f'{path}.') for path in found)
+        if isinstance(module, Attention) and not part:
+            found[name] = type(module).__name__
+    return found
+
+
+def _layouts(network: nn.Module) -> tuple[dict[str, Layout], str]:
+    """How the maps of modules lie; a title that says of which image, or why nothing is known."""
     names = [name for name, _ in network.named_modules() if name]
-    seen, sizes = observe(network, [Place(name) for name in names])
+    try:
+        seen, sizes = observe(network, [Place(name) for name in names])
+    except UserError as error:
+        return {}, str(error).partition('; give channels')[0]
     layouts = {}
     for place, one in seen.items():
         with suppress(UserError):
             layouts[place.module] = layout_of(place, one, sizes)
-    table = Table(title=f'{type(network).__name__}, input {sizes[0][0]} x {sizes[0][1]}')
-    table.add_column('module', no_wrap=True)
-    table.add_column('type')
-    table.add_column('channels', justify='right')
-    table.add_column('1 / size', justify='right')
-    table.add_column('places')
-    if entry:
-        table.add_column(entry.cls.__name__, justify='center')
-    rows: list[list[str]] = []
-    wanted = {place.module for place in (*marks, *chosen)}
-    for name in names:
-        if name.count('.') >= depth and name not in wanted:
-            continue
-        kind = type(network.get_submodule(name)).__name__
-        places = [Place(name), Place(name, 'input')]
-        words = [
-            word if place.side == 'output' else f'{word} (input)'
-            for place in places
-            for word in marks.get(place, ())
-        ]
-        row = [name, kind, *_map(layouts.get(name)), ', '.join(words)]
-        rows.append([*row, '*' if chosen & set(places) else ''] if entry else row)
-    for row in rows:
-        table.add_row(*row)
-    console = Console()
-    console.print(table)
-    if entry:
-        console.print(f'{entry.cls.__name__} goes to {len(chosen)} places, marked *.')
-    elif not marks:
-        console.print("No usual places are known: give at='PATTERN' of these names.")
+    return layouts, f'{type(network).__name__}, input {" x ".join(map(str, sizes[0]))}'
 
 
 def _map(layout: Layout | None) -> tuple[str, str]:
