@@ -16,6 +16,8 @@ ids = [path.stem for path in CONFIGS]
 
 
 READERS = {'mmattn.SwinTransformer', 'ConvNeXt'}
+# Of the networks of AnyBackbone one stands for all.
+SMALL = 'CSPNeXt'
 
 
 def build(path, **options):
@@ -62,7 +64,8 @@ def representatives():
     kinds = {}
     for path in CONFIGS:
         backbone = Config.fromfile(path).model.backbone
-        kinds.setdefault((backbone.type, backbone.get('network')), path)
+        if backbone.get('network', SMALL) == SMALL:
+            kinds.setdefault(backbone.type, path)
     return list(kinds.values())
 
 

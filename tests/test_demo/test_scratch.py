@@ -40,3 +40,9 @@ def test_regions_are_never_more_than_before():
     assert model['train_cfg']['rpn_proposal'] == dict(nms_pre=512, max_per_img=128)
     assert model['test_cfg']['rpn'] == dict(nms_pre=100, max_per_img=50)
     assert fewer_regions(model) == []
+
+
+def test_timms_weights_are_left_out():
+    backbone = dict(type='TIMMBackbone', model_name='resnetv2_50', pretrained=True)
+    (note,) = from_scratch(dict(model=dict(backbone=backbone)), 'mmpretrain')
+    assert backbone['pretrained'] is False and 'resnetv2_50' in note

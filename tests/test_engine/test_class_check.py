@@ -316,6 +316,9 @@ def test_folders_and_names(animals):
     with pytest.raises(UserError, match='3 folders, one a class: cat, cow, dog; .* 2 class names'):
         check_classes(*classifier(named, 2))
     assert check_classes(*classifier({**animals, 'classes': ('a', 'b', 'c')}, 3)) == []
+    # Labels would be other names' than the folders'.
+    with pytest.raises(UserError, match='alphabetical order: cat, cow, dog; .* dog, cat, cow'):
+        check_classes(*classifier({**animals, 'classes': ('dog', 'cat', 'cow')}, 3))
 
 
 def test_labels_of_a_list(animals, tmp_path):
