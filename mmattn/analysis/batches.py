@@ -28,6 +28,8 @@ def _detected(model: nn.Module, batch_size: int, size: tuple[int, int]) -> tuple
         num_classes=2,
         with_mask=getattr(model, 'with_mask', False),
     )
+    # YOLOX's would change the size, now and then.
+    model.data_preprocessor.batch_augments = None
     data = model.data_preprocessor(data, training=True)
     for sample in data['data_samples']:
         sample.gt_instances.labels.zero_()  # a class that every detector has
