@@ -1,6 +1,6 @@
 """How fast the attentions are: modules, networks, a detector; all side by side in one process.
 
-    python benchmarks/speed.py                      # about 25 minutes on two cores
+    python benchmarks/speed.py                      # two cores: a minute and a half an attention
     python benchmarks/speed.py --parts modules --attention SCSA ECA
     python benchmarks/speed.py --quick --out /tmp   # a minute, tiny sizes: only that it runs
 
@@ -15,12 +15,14 @@ NAME.json, NAME.md and NAME.png; parts that are not measured keep their figures 
 
 import argparse
 import json
+import math
 import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from literal import LITERALS, literal
@@ -69,6 +71,8 @@ NARROW = {
     'EMA': ['factor=auto'],
     'ELA': ['num_groups=auto'],
     'FCA': ['freq_sel=top8'],
+    'PSA': ['conv_groups=auto'],
+    'SGE': ['groups=auto'],
 }
 DETECTOR = 'faster_rcnn_r50_scsa_1x_coco'
 TINY_DETECTOR = [
@@ -79,6 +83,9 @@ TINY_DETECTOR = [
 ]
 # torch 2.11 itself, without any attention, corrupts memory in the backward of its convolutions.
 LEFT_OUT = {('repvgg_a0_scsa_in1k', 'channels_last', 'training')}
+# Their literal implementations write out every pair of positions: 10 GB of the largest map.
+PAIRS = {'DANet', 'NonLocal', 'PAM'}
+MOST_PAIRED = 56 * 56
 # So many networks at once are compared with one plain network.
 CHUNK = 6
 
@@ -98,12 +105,15 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def module_arguments(name: str, shape: tuple[int, ...]) -> dict[str, int]:
-    """What depends on the map: as in a backbone where the map has this size."""
+def module_arguments(name: str, shape: tuple[int, ...]) -> dict[str, Any]:
+    """What depends on the map, as in a backbone where it has this size, or on the channels."""
     _, channels, height, _ = shape
     return {
         'SA': {'groups': min(64, channels // 2)},
         'FCA': {'dct_size': min(56, height)},
+        'LCT': {'groups': min(64, channels // 4)},
+        'PSA': {'conv_groups': [math.gcd(channels // 4, groups) for groups in (1, 4, 8, 16)]},
+        'SGE': {'groups': math.gcd(64, channels)},
         'RGSE': {'grid': max(1, min(8, height // 7))},
     }.get(name, {})
 
@@ -147,6 +157,8 @@ def measure_modules(args: argparse.Namespace, advance: Callable) -> Iterator[dic
     shapes = ((2, 64, 14, 14), (2, 128, 7, 7)) if args.quick else SHAPES
     for name in args.attention:
         for shape in shapes:
+            if name in PAIRS and math.prod(shape[2:]) > MOST_PAIRED:
+                continue
             torch.manual_seed(0)
             arguments = module_arguments(name, shape)
             ours = find_attention(name)(shape[1], **arguments).to(args.device)

@@ -60,9 +60,12 @@ def _modules(rows: list[dict]) -> Iterator[str]:
         for (name,), own in _groups(group, 'attention'):
             means = [geometric_mean(row['ratio'][way][0] for row in own) for way in WAYS]
             far = sum(_far(row) for row in own)
-            cells = [_pair(*(row['ratio'][way][0] for way in WAYS)) for row in own]
-            ratios.append([name, *cells, _pair(*means), f'{far} of {len(own)}'])
-            times.append([name, *map(_milliseconds, own)])
+            found = {tuple(row['shape']): row for row in own}
+            # Not every attention is measured at every shape.
+            own = [found.get(shape) for shape in shapes]
+            cells = [_ratios(row) if row else '-' for row in own]
+            ratios.append([name, *cells, _pair(*means), f'{far} of {len(found)}'])
+            times.append([name, *(_milliseconds(row) if row else '-' for row in own)])
         yield f'### {step.capitalize()}, {layout}\n'
         yield markdown_table(['ratio', *titles, 'mean', 'far'], ratios)
         yield markdown_table(['ms: kernels / pure / literal / bound', *titles], times)
@@ -70,6 +73,10 @@ def _modules(rows: list[dict]) -> Iterator[str]:
 
 def _far(row: dict) -> bool:
     return row['seconds']['literal'][0] > FAR * row['seconds']['bound'][0]
+
+
+def _ratios(row: dict) -> str:
+    return _pair(*(row['ratio'][way][0] for way in WAYS))
 
 
 def _pair(auto: float, pure: float) -> str:

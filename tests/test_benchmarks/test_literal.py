@@ -11,8 +11,13 @@ from mmattn.attention.names import attention_names
 from mmattn.registry import MODELS
 
 NAMES = MODELS.names_in('mmattn.attention')
-# What depends on the size of the map.
-ARGUMENTS = {'FCA': {'dct_size': 14}, 'RGSE': {'grid': 4}, 'SA': {'groups': 32}}
+# What depends on the size of the map, or has no default in the paper.
+ARGUMENTS = {
+    'FCA': {'dct_size': 14},
+    'LCT': {'groups': 16},
+    'RGSE': {'grid': 4},
+    'SA': {'groups': 32},
+}
 
 
 @pytest.fixture

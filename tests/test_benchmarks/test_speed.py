@@ -79,7 +79,9 @@ def test_means_are_geometric(speed):
             (2, 4.0, dict(auto=[1e-3], pure=[4e-3], literal=[4e-3], bound=[1e-3])),
         )
     ]
+    rows.append(dict(rows[1], attention='PAM'))
     text = '\n'.join(_modules(rows))
+    assert '| PAM | - | 4.00 (1.00) | 4.00 (1.00) | 1 of 1 |' in text
     assert '| SE | 1.00 (1.00) | 4.00 (1.00) | 2.00 (1.00) | 1 of 2 |' in text
     assert '| SE | 1 / 1 / 1 / 1 | 1 / 4 / 4 / 1 |' in text
 
