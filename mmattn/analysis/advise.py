@@ -1,6 +1,7 @@
 """What each attention costs in a config's network, measured here: ``python -m mmattn advise``."""
 
 import copy
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -270,6 +271,11 @@ def advise(
     task = task or task_of(cfg)
     height, width = setting.size or (0, 0)
     where = [f'images of {height} x {width}.'] if height else []
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if setting.device == 'cpu' and load > cores:
+        where.append(
+            f'the machine is busy, with a load of {load:.0f} on {cores} cores: measure again.'
+        )
     parts = sections(measured, refused, budget, [*where, *setting.describe()])
     ours = kept_runs(task, names)
     return measured, [*parts, published(cfg, task, names), *([ours] if ours else [])]

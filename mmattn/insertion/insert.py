@@ -114,6 +114,7 @@ class Slot:
     name: str  # of the attention in its holder
     layout: Layout
     image: Image
+    norm: str = ''  # which must not be folded into the convolution in front of the attention
 
     def __call__(self, module: nn.Module, args: tuple, kwargs: dict, *output: Any) -> Any:
         if self.side == 'input':
@@ -162,7 +163,15 @@ class Slot:
                 f'the attention at {self.path} has lost its module, which was fused or replaced; '
                 'put it on a whole block'
             ) from error
-        if self.name in module._modules:
+        if self.norm and not isinstance(network.get_submodule(self.norm), _BatchNorm):
+            raise UserError(
+                f'the attention at {self.path} lies between a convolution and its norm, '
+                f'{self.norm}, which were fused; put it behind the norm'
+            )
+        if not isinstance(module, CONTAINERS) and module is not self.holder:
+            # A SyncBN takes over what was in the BN that it replaces, an Identity does not.
+            if self.name not in module._modules:
+                module.add_module(self.name, getattr(self.holder, self.name))
             self.holder = module
         before = self.side == 'input'
         hooks = module._forward_pre_hooks if before else module._forward_hooks
@@ -176,7 +185,10 @@ def _fill(network: nn.Module, place: Place, entry: Entry, layout: Layout, image:
     module = network.get_submodule(place.module)
     holder = module
     while isinstance(holder, CONTAINERS):
-        holder = list(holder.children())[-1]
+        # Not a norm, which a fused network has no more.
+        children = list(holder.children())
+        kept = [child for child in children if not isinstance(child, _BatchNorm)]
+        holder = (kept or children)[-1]
     name, taken = f'attn_{place.side}', 0
     while hasattr(holder, name):
         taken += 1
@@ -194,27 +206,31 @@ def _fill(network: nn.Module, place: Place, entry: Entry, layout: Layout, image:
             f'attention at {place}: {entry.cls.__name__} takes maps (N, C, H, W), not {layout.kind}'
         )
     holder.add_module(name, attention)
-    _keep_from_fusing(network, place)
-    return Slot(place.module, place.side, holder, name, layout, image)
+    norm = _keep_from_fusing(network, place)
+    return Slot(place.module, place.side, holder, name, layout, image, norm)
 
 
-def _keep_from_fusing(network: nn.Module, place: Place) -> None:
+def _keep_from_fusing(network: nn.Module, place: Place) -> str:
     """Put the norm that is, or follows, a place in front of its siblings; names stay.
 
     mmcv's ``fuse_conv_bn`` folds a norm into the convolution that is registered before it, and
-    an attention on either would be passed over.
+    an attention on either would be passed over. In a container the order is that of the run:
+    returns the name of a norm there behind the attention.
     """
     parent_name, _, child = place.module.rpartition('.')
     parent = network.get_submodule(parent_name)
-    if place.side == 'input' or isinstance(parent, CONTAINERS):
-        return
     names = list(parent._modules)
-    following = names[names.index(child) : names.index(child) + 2]
-    for name in following:
-        if isinstance(parent._modules[name], _BatchNorm):
-            others = dict(parent._modules)
-            parent._modules.clear()
-            parent._modules.update({name: others[name], **others})
+    index = names.index(child)
+    near = names[index : index + (1 if place.side == 'input' else 2)]
+    norms = [name for name in near if isinstance(parent._modules[name], _BatchNorm)]
+    if isinstance(parent, CONTAINERS):
+        behind = [name for name in norms if name != child or place.side == 'input']
+        return f'{parent_name}.{behind[0]}'.lstrip('.') if behind else ''
+    for name in norms:
+        others = dict(parent._modules)
+        parent._modules.clear()
+        parent._modules.update({name: others[name], **others})
+    return ''
 
 
 class Attended(nn.Module):

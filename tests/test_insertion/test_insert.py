@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mmattn import insert_attention
 from mmattn.attention import ECA, SE, Attention
 from mmattn.registry import MODELS
-from mmattn.utils.errors import InvalidArgument, InvalidValue, UnknownName
+from mmattn.utils.errors import InvalidArgument, InvalidValue, UnknownName, UserError
 
 
 class Block(nn.Module):
@@ -201,8 +201,14 @@ def test_sync_batch_norm_keeps_attention_running():
     torch.testing.assert_close(converted(X), before)
 
 
-@pytest.mark.parametrize('at', ['layer*.*.bn2', 'layer*.*.conv2', 'layer*.*', 'layer*.*.bn1',
-                                'layer*.*.conv1', 'layer*.*.conv2:input'])  # fmt: skip
+@pytest.mark.parametrize(
+    'at',
+    [
+        'layer*.*',
+        *(f'layer*.*.{name}' for name in ('conv1', 'bn1', 'conv2', 'bn2')),
+        *(f'layer*.*.{name}:input' for name in ('conv2', 'bn2')),
+    ],
+)
 @pytest.mark.parametrize('kind', ['SE', 'CBAM', 'CA'])
 def test_mmcvs_fuse_conv_bn_keeps_the_outputs(at, kind):
     pytest.importorskip('mmcv')
@@ -215,6 +221,35 @@ def test_mmcvs_fuse_conv_bn_keeps_the_outputs(at, kind):
     assert calls(fused, X) == ran and len(ran) == 4
     fused.eval()
     torch.testing.assert_close(fused(X), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('at', ['body', 'body.1', 'body.0:input'])
+def test_attention_in_a_sequential_outlives_its_norm(at):
+    pytest.importorskip('mmcv')
+    from mmcv.cnn.utils import fuse_conv_bn
+
+    body = nn.Sequential(nn.Conv2d(8, 8, 3, bias=False), nn.BatchNorm2d(8))
+    network = nn.Sequential()
+    network.add_module('stem', nn.Conv2d(3, 8, 3))
+    network.add_module('body', body)
+    randomise(made(dict(type='SE', at=at), network)).eval()
+    expected, keys = network(X), {key for key in network.state_dict() if 'attn_' in key}
+    fused = fuse_conv_bn(network).eval()
+    torch.testing.assert_close(fused(X), expected, rtol=1e-5, atol=1e-5)
+    assert isinstance(body[1], nn.Identity)
+    assert {key for key in fused.state_dict() if 'attn_' in key} == keys and keys
+    assert len(calls(fused, X)) == 1
+
+
+@pytest.mark.parametrize('at', ['0', '1:input'])
+def test_what_lies_between_a_convolution_and_its_norm_cannot_be_fused(at):
+    pytest.importorskip('mmcv')
+    from mmcv.cnn.utils import fuse_conv_bn
+
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
+    fused = fuse_conv_bn(made(dict(type='SE', at=at), network).eval())
+    with pytest.raises(UserError, match='between a convolution and its norm, 1, which were fused'):
+        fused.eval()
 
 
 @pytest.mark.parametrize(
