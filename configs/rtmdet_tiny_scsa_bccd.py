@@ -10,7 +10,7 @@ _base_ = ['./rtmdet_tiny_scsa_300e_coco.py']
 data_root = 'data/bccd/'  # (1)
 classes = ('RBC', 'WBC', 'Platelets')  # (2)
 image_size = (320, 240)  # (3)
-max_epochs = 12  # (4)
+max_epochs = 8  # (4)
 
 model = dict(
     # Images as they are, up to what the network's strides divide.

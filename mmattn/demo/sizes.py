@@ -26,8 +26,8 @@ SIZE_KEYS = (
 )
 # Below this a number is a factor, not a size in pixels.
 SMALLEST_SIZE = 17
-# What a network halves five times.
-SMALLEST_INPUT = 32
+# Two pixels after a network has halved them five times.
+SMALLEST_INPUT = 64
 
 
 def scale_config(cfg: Config, factor: float) -> None:
@@ -53,7 +53,7 @@ def scale_config(cfg: Config, factor: float) -> None:
 def scale_sizes(node: Any, factor: float) -> None:
     """Multiply every size in pixels inside ``node`` (nested dicts and lists), in place.
 
-    A size keeps being a multiple of 8 if it was one, and then no less than 32. Floats are ratios
+    A size keeps being a multiple of 8 if it was one, and then no less than 64. Floats are ratios
     and stay.
     """
     for config in iter_dicts(node):

@@ -159,7 +159,9 @@ def main_metric(evaluator: dict) -> str | None:
     elif kind == 'VOCMetric':
         default, name = 'pascal_voc', 'mAP'
     elif kind == 'IoUMetric':
-        default, name = None, 'mIoU'
+        # Its name for a list, or for one; only what it is asked for is reported.
+        names = evaluator.get('iou_metrics', 'mIoU')
+        default, name = None, names if isinstance(names, str) else names[0]
     elif kind == 'Accuracy':
         topk = evaluator.get('topk', 1)
         default, name = 'accuracy', f'top{topk if isinstance(topk, int) else min(topk)}'

@@ -101,16 +101,18 @@ def test_sizes_are_scaled_and_ratios_are_not():
     assert pipeline[1]['scales'] == [(334, 160), (334, 200)]
     assert pipeline[2] == dict(type='RandomResize', scale=(512, 128), ratio_range=(0.5, 2.0))
     assert pipeline[3]['transforms'][0]['crop_size'] == (0.3, 0.5)
-    assert pipeline[4] == dict(type='RandomResizedCrop', scale=56, crop_ratio_range=(0.08, 1.0))
+    assert pipeline[4] == dict(type='RandomResizedCrop', scale=64, crop_ratio_range=(0.08, 1.0))
     assert pipeline[5] == dict(type='Pad', size_divisor=32)
 
 
 def test_inputs_stay_large_enough_and_windows_overlap_as_before():
-    test_cfg = dict(mode='slide', crop_size=(64, 64), stride=(42, 42))
+    small = dict(mode='slide', crop_size=(64, 64), stride=(42, 42))
+    large = dict(mode='slide', crop_size=(512, 512), stride=(341, 341))
     affine = dict(type='RandomAffine', border=(-320, -320))
-    scale_sizes([test_cfg, affine], 0.17)
-    assert test_cfg == dict(mode='slide', crop_size=(32, 32), stride=(21, 21))
-    assert affine['border'] == (-56, -56)
+    scale_sizes([small, large, affine], 0.25)
+    assert small == dict(mode='slide', crop_size=(64, 64), stride=(42, 42))
+    assert large == dict(mode='slide', crop_size=(128, 128), stride=(86, 86))
+    assert affine['border'] == (-80, -80)
 
 
 @pytest.mark.parametrize(

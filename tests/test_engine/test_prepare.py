@@ -127,6 +127,8 @@ def test_a_weight_decay_that_is_given_or_not_needed_stays():
         ({'type': 'VOCMetric'}, 'pascal_voc/mAP'),
         ({'type': 'mmattn.VisDroneMetric'}, 'visdrone/bbox_mAP'),
         ({'type': 'IoUMetric'}, 'mIoU'),
+        ({'type': 'IoUMetric', 'iou_metrics': ['mDice', 'mIoU']}, 'mDice'),
+        ({'type': 'IoUMetric', 'iou_metrics': 'mFscore'}, 'mFscore'),
         ({'type': 'Accuracy', 'topk': (5, 1)}, 'accuracy/top1'),
         ({'type': 'Accuracy', 'prefix': 'x'}, 'x/top1'),
         ({'type': 'Unknown'}, None),
