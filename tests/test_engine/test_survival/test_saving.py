@@ -359,7 +359,7 @@ def test_what_is_saved_at_an_interval_is_not_saved_again(work_dir):
     hook = SaveNow()
     toy(work_dir, hooks=[hook], checkpoint=dict(by_epoch=False, interval=2)).train()
     assert names(work_dir) == {'iter_2.pth', 'iter_4.pth', 'iter_6.pth'}
-    assert hook.there[3] == ['iter_2.pth', 'iter_4.pth']
+    assert hook.there[3] == ['iter_2.pth', 'iter_3.pth', 'iter_4.pth']
 
 
 def test_a_run_without_checkpoints_can_be_saved_too(work_dir):
