@@ -164,6 +164,7 @@ def test_doctor_runs_without_a_stack(bare_python):
     assert done.returncode == 1, done.stderr
     for words in ('torch is not installed', 'mmcv is not installed', 'cure: pip install', 'gcc'):
         assert words in done.stdout
+    assert 'insert_attention work without it' in done.stdout
     assert "No module named 'torch'" in ' '.join(done.stdout.split())
 
 
@@ -185,6 +186,16 @@ def test_doctor_finds_this_environment_healthy(capsys):
     assert status == 0, said
     assert 'No problem found' in said
     assert re.search(r'mmcv operators\W+run', said)
+
+
+def test_a_toolbox_without_mmcv_is_a_problem(monkeypatch):
+    monkeypatch.setattr('mmattn.doctor.mismatches.find_spec', lambda name: None)
+    found = Findings({'torch': '2.8', 'onedl-mmengine': '0.10.12', 'onedl-mmdetection': '3.5.1'})
+    (problem,) = mismatches(found)
+    assert problem.what == 'mmcv, without which mmdet cannot run, is not installed'
+    assert "'onedl-mmcv==2.3.6'" in problem.cure
+    del found.versions['onedl-mmdetection']
+    assert not mismatches(found)
 
 
 def test_the_commands_are_listed_with_a_line_each(capsys, monkeypatch):

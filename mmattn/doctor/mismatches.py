@@ -119,7 +119,7 @@ def missing_mmcv(found: Findings) -> Iterator[Problem]:
     toolboxes = [part.module for part in PARTS[2:] if set(part.distributions) & set(found.versions)]
     if toolboxes and find_spec('mmcv') is None:
         mmcv = next(part for part in PARTS if part.module == 'mmcv')
-        what = f'mmcv is not installed, which {" and ".join(toolboxes)} need'
+        what = f'mmcv, without which {", ".join(toolboxes)} cannot run, is not installed'
         yield Problem(what, install_command(found.pin(mmcv)))
 
 

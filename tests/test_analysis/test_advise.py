@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 
 from mmattn.__main__ import main
-from mmattn.analysis import advise, evidence
+from mmattn.analysis import advise, evidence, throughput
 from mmattn.analysis.advise import Cost, ranked, sections, share
 from mmattn.analysis.throughput import Timing
 from mmattn.attention import ECA, SE
@@ -144,6 +144,8 @@ def test_runs_are_shown_where_their_logs_are(tmp_path):
 
 def test_the_command(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(advise, 'SECONDS', 0.1)
+    # It would hold for the whole process.
+    monkeypatch.setattr(throughput, 'steady_allocator', lambda: True)
     path = tmp_path / 'costs.png'
     words = ['advise', 'resnet56_cifar10', '--attention', 'SE', 'SimAM', '--batch-size', '1']
     words += ['--cfg-options', 'model.backbone.depth=20', '--device', 'cpu']
