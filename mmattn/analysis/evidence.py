@@ -111,10 +111,11 @@ def kept_runs(task: str, names: Iterable[str], folder: Path = KEPT) -> Section |
     lines: dict[str, dict[str, str]] = {}
     for group in groups:
         scores = group.scores
-        column = f'{group.data} {group.config} {group.metric.name}'
         cell = f'{sum(scores) / len(scores):.2f} ({len(scores)} runs)'
         if group.attention in (PLAIN, *names):
-            lines.setdefault(group.attention, {})[column] = cell
-    notes.append(f'means over seeds, of small networks and short trainings; logs: {folder}.')
+            cells = lines.setdefault(group.attention, {})
+            column = f'{group.data} {group.metric.name}'
+            cells[column] = '; '.join([*filter(None, [cells.get(column)]), cell])
+    notes.append(f'means over seeds; logs and configs: {folder}.')
     rows = [{'attention': name, **cells} for name, cells in lines.items()]
     return Section(f'What runs kept here show: {task}', rows, notes)

@@ -13,6 +13,7 @@ from mmattn.analysis.advise import Cost, ranked, sections, share
 from mmattn.analysis.throughput import Timing
 from mmattn.attention import ECA, SE
 from mmattn.utils.errors import InvalidValue, UserError
+from tests.test_analysis.fabricated_runs import PLAIN, write_group
 
 STOCK = Config(
     dict(
@@ -139,7 +140,16 @@ def test_every_table_has_a_task():
 
 
 def test_runs_are_shown_where_their_logs_are(tmp_path):
-    assert evidence.kept_runs('detection', ['SE'], tmp_path / 'none') is None
+    assert evidence.kept_runs('classification', ['SE'], tmp_path / 'none') is None
+    write_group(tmp_path / 'se', [75.0, 77.0])
+    write_group(tmp_path / 'none', [74.0, 74.0, 75.5], config=PLAIN)
+    section = evidence.kept_runs('classification', ['SE'], tmp_path)
+    cells = {row.pop('attention'): next(iter(row.values())) for row in section.rows}
+    assert cells == {'none': '74.50 (3 runs)', 'SE': '76.00 (2 runs)'}
+    assert evidence.kept_runs('detection', ['SE'], tmp_path) is None
+    assert 'SE' not in [
+        row['attention'] for row in evidence.kept_runs('classification', ['ECA'], tmp_path).rows
+    ]
 
 
 def test_the_command(capsys, tmp_path, monkeypatch):
