@@ -292,7 +292,8 @@ def attend(network: nn.Module, slots: list[Slot], image: Image, freeze_attention
         network.__class__ = attended_class(type(network))
         network.slots = slots
     network.freeze_attention = freeze_attention
-    network.register_forward_pre_hook(image)
+    if any(slot.layout.kind == 'NLC' for slot in slots):
+        network.register_forward_pre_hook(image)
     for slot in slots:
         slot.hook_onto(network)
     if freeze_attention:
