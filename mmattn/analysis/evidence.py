@@ -37,9 +37,14 @@ def task_of(cfg: Config) -> str:
 
 def family_of(cfg: Config) -> str | None:
     """The kind of network that a config's backbone is; None if no paper here has it."""
-    backbone = cfg.model.backbone
-    name = type_name(dict(type=backbone.get('network') or backbone.type))
+    name = network_name(cfg)
     return next((key for key, (kind, _) in FAMILIES.items() if re.match(kind, name)), None)
+
+
+def network_name(cfg: Config) -> str:
+    """Class of a config's backbone; of the network within ``mmattn.AnyBackbone``."""
+    backbone = cfg.model.backbone
+    return type_name(dict(type=backbone.get('network') or backbone.type))
 
 
 def rows_like(task: str, family: str | None, depth: int | None) -> list[Experiment]:
@@ -65,6 +70,7 @@ def published(cfg: Config, task: str, names: Iterable[str]) -> Section:
     family, names = family_of(cfg), list(names)
     rows = rows_like(task, family, cfg.model.backbone.get('depth'))
     columns: dict[str, dict[str, float]] = {}
+    sources: dict[str, str] = {}
     for row in rows:
         table = load_tables()[row.table]
         metric = next(iter(table['metrics']))
@@ -72,16 +78,17 @@ def published(cfg: Config, task: str, names: Iterable[str]) -> Section:
         if value is not None and (row.row == (row.attention or PLAIN)):
             column = columns.setdefault(f'{row.table} {row.config} {metric}', {})
             column[row.attention or PLAIN] = value
+            sources[row.table] = f'{row.table}: {table["source"]}.'
     lines = {
         name: {column: _beside(figures, name) for column, figures in columns.items()}
         for name in [PLAIN, *names]
     }
     known = {name: cells for name, cells in lines.items() if set(cells.values()) - {'-'}}
-    what = f'{task} with {family or type_name(cfg.model.backbone)}'
-    sources = dict.fromkeys(
-        f'{row.table}: {load_tables()[row.table]["source"]}.' for row in rows if known
-    )
-    notes = [*sources, 'in brackets: the difference to the plain network of the same table.']
+    what = f'{task} with {family or network_name(cfg)}'
+    notes = [
+        *sources.values(),
+        'in brackets: the difference to the plain network of the same table.',
+    ]
     if not known:
         notes = [f'no table of a paper here is of {what}.']
     elif missing := [name for name in names if name not in known]:
