@@ -1,6 +1,6 @@
 """What every attention has in common: its contract, warm start and key names."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar, TypeAlias
 
 import torch
@@ -70,6 +70,20 @@ class Attention(nn.Module):
         scale = nn.Parameter(torch.zeros(1)) if warm_start else None
         self.register_parameter('warm_scale', scale)
         self._register_load_state_dict_pre_hook(_rename_original_keys, with_module=True)
+
+    def init_own(self) -> None:
+        """Initialise the layers for which the paper, or its code, says how.
+
+        A constructor calls it last. It is called again where the ``init_cfg`` of a network,
+        such as Kaiming for every convolution, has gone over them.
+        """
+
+    def apply(self, fn: Callable[[nn.Module], None]) -> 'Attention':
+        """As ``nn.Module.apply``; behind an initialiser of MMEngine, :meth:`init_own`."""
+        super().apply(fn)
+        if getattr(fn, '__module__', None) == 'mmengine.model.weight_init':
+            self.init_own()
+        return self
 
     @classmethod
     def slot_defaults(cls, stage: int) -> dict:

@@ -52,6 +52,9 @@ class External(Attention):
             nn.Conv2d(in_channels, in_channels, 1, bias=False),
             batch_norm(self, in_channels, norm_cfg),
         )
+        self.init_own()
+
+    def init_own(self) -> None:
         for conv in (self.conv1, self.linear_0, self.conv2[0]):
             nn.init.normal_(conv.weight, std=math.sqrt(2 / conv.out_channels))
         with torch.no_grad():

@@ -7,8 +7,8 @@ module of z1069614715/objectdetection_script (outputs only; no licence).
 Place: not fixed by the sources; as CBAM.
 
 Deviations: at least one hidden channel. The grouped convolutions with a channel
-shuffle that the paper mentions for ResNet-50 are left out: the sources disagree
-on where the shuffle is.
+shuffle, which the paper mentions for ResNet-50, are left out: the checked module
+has neither.
 """
 
 from torch import Tensor, nn

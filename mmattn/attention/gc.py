@@ -56,23 +56,26 @@ class GC(Attention):
         self.conv_mask = nn.Conv2d(in_channels, 1, 1) if pooling_type == 'att' else None
         self.channel_add_conv = self._branch(hidden, 'channel_add' in fusions)
         self.channel_mul_conv = self._branch(hidden, 'channel_mul' in fusions)
+        self.init_own()
+
+    def init_own(self) -> None:
         if self.conv_mask is not None:
             nn.init.kaiming_normal_(self.conv_mask.weight, nonlinearity='relu')
             nn.init.zeros_(self.conv_mask.bias)
+        for branch in (self.channel_add_conv, self.channel_mul_conv):
+            if branch is not None and not self.warm_start:
+                nn.init.zeros_(branch[3].weight)
+                nn.init.zeros_(branch[3].bias)
 
     def _branch(self, hidden: int, wanted: bool) -> nn.Sequential | None:
         if not wanted:
             return None
-        branch = nn.Sequential(
+        return nn.Sequential(
             nn.Conv2d(self.in_channels, hidden, 1),
             nn.LayerNorm([hidden, 1, 1]),
             nn.ReLU(),
             nn.Conv2d(hidden, self.in_channels, 1),
         )
-        if not self.warm_start:
-            nn.init.zeros_(branch[3].weight)
-            nn.init.zeros_(branch[3].bias)
-        return branch
 
     def attend(self, x: Tensor) -> Tensor:
         context = self._context(x)[:, :, None, None]

@@ -84,7 +84,12 @@ class LKA(LargeKernel):
         self.conv0 = self.depthwise((5, 5))
         self.conv_spatial = self.depthwise((7, 7), dilation=3)
         self.conv1 = nn.Conv2d(self.in_channels, self.in_channels, 1)
-        for conv in (self.conv0, self.conv_spatial, self.conv1):
+        self.init_own()
+
+    def init_own(self) -> None:
+        # With proj those of the unit, an LKA too.
+        convs = () if self.proj else (self.conv0, self.conv_spatial, self.conv1)
+        for conv in convs:
             fan_out = math.prod(conv.kernel_size) * conv.out_channels // conv.groups
             nn.init.normal_(conv.weight, std=math.sqrt(2 / fan_out))
             nn.init.zeros_(conv.bias)

@@ -95,11 +95,14 @@ class NonLocal(Attention):
         self.concat_project = nn.Conv2d(2 * hidden, 1, 1, bias=False) if pairwise else None
         self.conv_out = nn.Conv2d(hidden, in_channels, 1, bias=not norm)
         self.norm = batch_norm(self, in_channels, norm_cfg) if norm else None
+        self.init_own()
+
+    def init_own(self) -> None:
         for conv in (self.theta, self.phi, self.g):
             if conv is not None:
                 nn.init.normal_(conv.weight, std=0.01)
                 nn.init.zeros_(conv.bias)
-        if not warm_start:
+        if not self.warm_start:
             last = self.conv_out if self.norm is None else self.norm
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)

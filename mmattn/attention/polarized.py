@@ -57,9 +57,14 @@ class _Polarized(Attention):
             self.channel_up: nn.Module = nn.Conv2d(half, in_channels, 1)
             self.channel_norm = nn.LayerNorm(in_channels)
         else:
-            for conv in list(self.children()):
-                nn.init.kaiming_normal_(conv.weight, nonlinearity='relu')
             self.channel_up = self.make_up(half)
+        self.init_own()
+
+    def init_own(self) -> None:
+        if self.form == 'code':
+            for conv in self.children():
+                if conv is not self.channel_up:
+                    nn.init.kaiming_normal_(conv.weight, nonlinearity='relu')
 
     def make_up(self, half: int) -> nn.Module:
         """The layers from the pooled value to the logits of the channels, in the code."""

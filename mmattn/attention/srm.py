@@ -31,10 +31,6 @@ class SRM(GateAttention):
     Args:
         norm_cfg: mmcv's config of the norm layer; None is a BatchNorm. A backbone fills
             in its own kind of BatchNorm (SyncBN, ...).
-
-    Shape:
-        (N, C, H, W) -> (N, C, H, W). Training needs N > 1 (a BatchNorm of one
-        value per channel and image).
     """
 
     any_dims = True
