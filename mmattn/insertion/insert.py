@@ -2,11 +2,13 @@
 
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
+from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -267,10 +269,44 @@ def attended_class(cls: type) -> type:
     """The class of a network with attention, by the class without."""
     if cls not in CLASSES:
         members = dict(__doc__=cls.__doc__, __module__=cls.__module__)
+        if hasattr(cls, 'init_weights'):
+            members['init_weights'] = _init_weights
         if hasattr(cls, 'switch_to_deploy'):
             members['switch_to_deploy'] = _switch_to_deploy
         CLASSES[cls] = type(cls.__name__, (Attended, cls), members)
     return CLASSES[cls]
+
+
+def _init_weights(network: nn.Module, *args, **kwargs) -> None:
+    """As the network's own; what another library initialises are its own layers.
+
+    timm's networks walk over all that is in them, and take every linear layer to have a bias.
+    """
+    parts = [part for part in (network, *network.children()) if hasattr(part, 'init_weights')]
+    foreign = [part for part in parts if not isinstance(part, BaseModule)]
+    own = partial(super(type(network), network).init_weights, *args, **kwargs)
+    if network in foreign:
+        _without_attention(network, own)
+        return
+    for part in foreign:
+        part.init_weights = partial(_without_attention, network, part.init_weights)
+    try:
+        own()
+    finally:
+        for part in foreign:
+            del part.init_weights
+
+
+def _without_attention(network: nn.Module, call: Callable[[], None]) -> None:
+    """Call with the network's attention taken out of it."""
+    taken = [(slot.holder, slot.name, getattr(slot.holder, slot.name)) for slot in network.slots]
+    for holder, name, _ in taken:
+        delattr(holder, name)
+    try:
+        call()
+    finally:
+        for holder, name, attention in taken:
+            holder.add_module(name, attention)
 
 
 def _switch_to_deploy(network: nn.Module, *args, **kwargs) -> None:

@@ -271,3 +271,30 @@ def test_timm(name: str):
 def test_torchvision(name: str):
     models = pytest.importorskip('torchvision.models')
     library(lambda one: models.get_model(one, num_classes=10), name, TORCHVISION[name])
+
+
+def test_what_timm_initialises_are_its_own_layers():
+    """Its walk over all layers takes linear ones to have a bias, which SE's have not."""
+    pytest.importorskip('timm')
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        network = MODELS.build(
+            dict(
+                type='mmattn.AnyBackbone',
+                network='TIMMBackbone',
+                model_name='resnetv2_50',
+                attention=dict(type='SE', blocks='first'),
+            )
+        )
+    attentions = {name: m for name, m in network.named_modules() if isinstance(m, Attention)}
+    before = {
+        name: {k: v.clone() for k, v in m.state_dict().items()} for name, m in attentions.items()
+    }
+    conv = network.timm_model.stages[0].blocks[0].conv1.weight
+    old = conv.clone()
+    network.init_weights()
+    assert not conv.equal(old)
+    after = {name: m for name, m in network.named_modules() if isinstance(m, Attention)}
+    assert list(after) == list(before)
+    for name, module in after.items():
+        assert all(value.equal(before[name][key]) for key, value in module.state_dict().items())
+    assert 'init_weights' not in vars(network.timm_model)
