@@ -24,6 +24,8 @@ model = dict(
         pad_val=0,
         seg_pad_val=255,
         size=(64, 64),
+        # What five stages divide, whatever the image.
+        test_cfg=dict(size_divisor=16),
     ),
     backbone=dict(type='UNet', in_channels=3, base_channels=64, norm_cfg=norm_cfg),
     decode_head=dict(
