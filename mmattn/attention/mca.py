@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from mmattn import kernels
 from mmattn.attention.base import GateAttention
 from mmattn.attention.pooling import sample_deviation
+from mmattn.attention.positions import along
 from mmattn.registry import MODELS
 
 
@@ -35,7 +36,7 @@ class _AxisGate(nn.Module):
         """(N, L), (N, L) -> (N, L)."""
         shares = (self.weight.sigmoid() + 0.5).to(mean.dtype)
         pooled = mean * shares[0] + deviation * shares[1]
-        return self.conv(pooled[:, None, None]).sigmoid()[:, 0, 0]
+        return along(pooled, self.conv).sigmoid()
 
 
 @MODELS.register_module()

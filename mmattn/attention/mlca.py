@@ -13,11 +13,11 @@ one window's channels into the next window's.
 import math
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mmattn.attention import checks
 from mmattn.attention.base import Attention, gated
 from mmattn.attention.pooling import grid_means, spread_cells
+from mmattn.attention.positions import along
 from mmattn.registry import MODELS
 
 
@@ -63,17 +63,9 @@ class MLCA(Attention):
 
     def attend(self, x: Tensor) -> Tensor:
         (means,) = grid_means(x, self.local_size)  # (N, C, S, S)
-        whole = _along_channels(means.mean((2, 3)), self.conv)
-        local = _along_channels(means.permute(0, 2, 3, 1).flatten(1), self.conv_local)
+        whole = along(means.mean((2, 3)), self.conv)
+        local = along(means.permute(0, 2, 3, 1).flatten(1), self.conv_local)
         local = local.reshape(-1, self.local_size, self.local_size, self.in_channels)
         gate = local.permute(0, 3, 1, 2).sigmoid() * self.local_weight
         gate = gate + whole.sigmoid()[:, :, None, None] * (1 - self.local_weight)
         return gated(x, spread_cells(gate, x))
-
-
-def _along_channels(values: Tensor, conv: nn.Conv1d) -> Tensor:
-    """(N, L) -> (N, L), as a product with the neighbours, which costs less than so small a
-    convolution."""
-    size, gap = conv.kernel_size[0], conv.padding[0]
-    neighbours = F.pad(values, (gap, gap)).unfold(1, size, 1)  # (N, L, size)
-    return F.linear(neighbours, conv.weight[0])[:, :, 0]

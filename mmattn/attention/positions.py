@@ -43,6 +43,17 @@ def pointwise(conv: nn.Conv2d, values: Tensor) -> Tensor:
     return F.linear(values, conv.weight.flatten(1), conv.bias)
 
 
+def along(values: Tensor, conv: nn.Conv1d | nn.Conv2d) -> Tensor:
+    """A convolution of one channel: (N, L) -> (N, L).
+
+    As a product with the neighbours, which costs less than so small a convolution, and which
+    exported files take for L = 1 too.
+    """
+    size, gap = conv.kernel_size[-1], conv.padding[-1]
+    neighbours = F.pad(values, (gap, gap)).unfold(1, size, 1)  # (N, L, size)
+    return F.linear(neighbours, conv.weight.flatten(1))[:, :, 0]
+
+
 def attend_to(queries: Tensor, keys: Tensor, values: Tensor, scale: float = 1) -> Tensor:
     """softmax over j of (scale * q_i k_j), times v_j.
 
