@@ -1,7 +1,7 @@
 """HRNetV2-W18 with SCSA and an FCN head, Cityscapes, 80k iterations.
 
 Batch 4. Starts from ImageNet weights; warm_start keeps their outputs at step 0. The branch of the
-highest resolution stays plain: SCSA takes its 18 channels not, nor do others that split them.
+highest resolution stays plain: its 18 channels are no multiple of SCSA's four groups.
 """
 
 _base_ = [
