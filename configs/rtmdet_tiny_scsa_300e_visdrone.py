@@ -1,8 +1,8 @@
 """RTMDet-tiny with SCSA, VisDrone2019-DET, 300 epochs.
 
-The metric leaves ignored regions out as the benchmark does; RTMDet's assigner knows none, so that they
-are background in training. Objects are small: the 640 pixels of the pipelines are what to raise
-first.
+The metric leaves ignored regions out as the benchmark does; RTMDet's assigner knows none, so that
+they are background in training. Objects are small: the 640 pixels of the pipelines are what to
+raise first.
 """
 
 _base_ = ['./rtmdet_tiny_scsa_300e_coco.py']
