@@ -26,7 +26,10 @@ def parse_args() -> argparse.Namespace:
     parser = parser_of(__doc__, '--cfg-options', epilog=EPILOG, allow_abbrev=False)
     which = parser.add_argument_group('which runs')
     which.add_argument(
-        '--table', metavar='NAME', required=True, help='scsa-1 to scsa-6, res2net-1, res2net-4 or se-survey'
+        '--table',
+        metavar='NAME',
+        required=True,
+        help='scsa-1 to scsa-6, res2net-1, res2net-4 or se-survey',
     )
     which.add_argument('--config', metavar='TEXT', help='only configs whose name contains TEXT')
     which.add_argument(

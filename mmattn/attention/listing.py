@@ -4,7 +4,7 @@ import inspect
 import re
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from mmattn.attention.base import Attention
 from mmattn.attention.names import attention_names, find_attention
@@ -19,7 +19,12 @@ PLACES = {
 
 def print_table() -> None:
     """Print what each attention does, where the paper puts it, and its arguments."""
-    table = Table('attention', 'what it does', 'place', 'arguments')
+    table = Table(
+        Column('attention', no_wrap=True),
+        'what it does',
+        'place',
+        Column('arguments', overflow='fold'),
+    )
     for name in attention_names():
         cls = find_attention(name)
         arguments = [

@@ -185,7 +185,7 @@ def test_a_baseline_of_other_classes(project):
 
     text = (project / 'tiny.py').read_text()
     (project / 'other.py').write_text(
-        text.replace("data_prefix='val'", "data_prefix='val', metainfo=dict(classes=('b', 'a'))")
+        text.replace("data_prefix='val'", "data_prefix='val', metainfo=dict(classes=('c', 'd'))")
     )
     save_weights('tiny.py', 'model.pth', 0)
     with pytest.raises(UserError, match='other classes'):

@@ -44,6 +44,7 @@ FEW_CHANNELS = {
     'EMA': dict(factor=4),
     'FCA': dict(freq_sel='top8', dct_size=7),
     'PSA': dict(conv_groups='auto'),
+    'SGE': dict(groups='auto'),
 }
 SIZE = (67, 91)
 

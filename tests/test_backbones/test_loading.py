@@ -183,9 +183,11 @@ def test_warm_start_keeps_torchvisions_resnet50_and_then_moves(torchvision_resne
         optimizer.zero_grad()
         (model(x)[0] - target).square().mean().backward()
         optimizer.step()
-        moved = {key for key, p in slots.items() if not torch.equal(p, before[key])}
         if step == 0:
+            moved = {key for key, p in slots.items() if not torch.equal(p, before[key])}
             assert moved == {key for key in slots if key.endswith('.warm_scale')}
+    # By the gradient: a step along a small one can be below the weight's precision.
+    moved = {key for key, p in slots.items() if p.grad is not None and p.grad.any()}
     # A unit of a hidden layer may be off for both images, but not in every block.
     moved = {key.split('.attn_')[1].split('.', 1)[1] for key in moved}
     everywhere = {key.split('.attn_')[1].split('.', 1)[1] for key in slots} - moved

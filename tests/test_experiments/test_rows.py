@@ -16,7 +16,15 @@ from mmattn.experiments import find_experiments, load_tables, speed
 
 ROWS = find_experiments()
 # Rows of the papers' tables.
-COUNTS = {'scsa-1': 15, 'scsa-2': 28, 'scsa-3': 36, 'scsa-4': 48, 'scsa-5': 14, 'scsa-6': 8, 'se-survey': 6}
+COUNTS = {
+    'scsa-1': 15,
+    'scsa-2': 28,
+    'scsa-3': 36,
+    'scsa-4': 48,
+    'scsa-5': 14,
+    'scsa-6': 8,
+    'se-survey': 6,
+}
 
 
 @cache
