@@ -208,7 +208,7 @@ def flir(draw):
     files, root = {}, 'images_thermal_train'
 
     def entry(**fields):
-        fields = {key: draw(_or(st.just(value), JSON, 9)) for key, value in fields.items()}
+        fields = {key: draw(_or(st.just(value), JSON, 29)) for key, value in fields.items()}
         for key in draw(st.lists(st.sampled_from(sorted(fields)), max_size=1)):
             if draw(st.integers(0, 4)) == 4:
                 del fields[key]
@@ -222,7 +222,7 @@ def flir(draw):
         if image is not None:
             files[f'{root}/data/{number}.jpg'] = image
         for _ in range(draw(st.integers(0, 3))):
-            box = draw(st.lists(_or(st.integers(0, 30), JSON), min_size=4, max_size=4))
+            box = draw(st.lists(_or(st.integers(0, 30), JSON, 19), min_size=4, max_size=4))
             key = len(annotations)
             fields = dict(id=key, image_id=number, category_id=3, bbox=box, iscrowd=0)
             annotations.append(entry(**fields))

@@ -89,7 +89,7 @@ def test_an_error_is_heard_once_whichever_process_has_it(case, statuses, tmp_pat
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(300)
     assert [process.exitcode for process in processes] == statuses
     lines = [(tmp_path / f'errors_{rank}').read_text().splitlines() for rank in range(2)]
     (line,) = lines[0] + lines[1]

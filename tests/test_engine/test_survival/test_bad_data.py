@@ -353,7 +353,7 @@ def test_two_processes_decide_alike(project, policy):
     for process in started:
         process.start()
     for process in started:
-        process.join(120)
+        process.join(300)
         assert process.exitcode == 0
     first, second = (json.loads((project / f'{policy}_{rank}.json').read_text()) for rank in (0, 1))
     assert first == second

@@ -631,7 +631,7 @@ def on_two_ranks(folder, how, survival=None, accumulate=1):
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(300)
     assert [process.exitcode for process in processes] == [0, 0]
     return [torch.load(folder / f'result_{rank}', weights_only=True) for rank in (0, 1)]
 

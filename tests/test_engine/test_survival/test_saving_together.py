@@ -48,7 +48,7 @@ def both(folder, hooks):
     for process in started:
         process.start()
     for process in started:
-        process.join(60)
+        process.join(300)
     assert [process.exitcode for process in started] == [0, 0]
     return [json.loads((folder / f'{rank}.json').read_text()) for rank in range(2)]
 
