@@ -51,6 +51,8 @@ EXACT_LOOPS = {
     loops.EpochBasedTrainLoop: EpochBasedTrainLoop,
     loops.IterBasedTrainLoop: IterBasedTrainLoop,
 }
+# What the runs of this process are told apart by.
+_STARTED: set[str] = set()
 
 
 @RUNNERS.register_module()
@@ -73,6 +75,19 @@ class Runner(EngineRunner):
         self.saved: list[str] = []
         self.exact_resume = ExactResumeHook()
         super().__init__(*args, cfg=cfg, **kwargs)
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """Set up processes and threads (see mmengine's Runner) and a time that no other run has.
+
+        MMEngine finds message hub, visualizer and log file by it, and counts seconds: two runs
+        that one process begins within a second would share them.
+        """
+        super().setup_env(env_cfg)
+        started, count = self._timestamp, 0
+        while self._timestamp in _STARTED:
+            count += 1
+            self._timestamp = f'{started}_{count}'
+        _STARTED.add(self._timestamp)
 
     def register_hooks(self, *args, **kwargs) -> None:
         """Register those of the config (see mmengine's Runner), then those of survival."""

@@ -15,6 +15,14 @@ def build(*options, **changes):
     return Runner.from_cfg(cfg)
 
 
+def test_two_runs_within_a_second_are_two(project, monkeypatch):
+    monkeypatch.setattr('time.strftime', lambda *_: 'this second')
+    one, other = build(), build()
+    assert one.message_hub is not other.message_hub
+    assert one.visualizer is not other.visualizer
+    assert one.logger is not other.logger and one.log_dir != other.log_dir
+
+
 def test_interrupted_write_leaves_the_old_checkpoint(project, monkeypatch):
     runner = build()
     runner.train_loop  # noqa: B018  builds the data loader, which a checkpoint describes
