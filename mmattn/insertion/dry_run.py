@@ -110,6 +110,9 @@ def observe(
 
 
 def _fake(network: nn.Module, arguments: tuple) -> None:
+    # Without a GPU, fake mode leaves torch a CUDA device that is none. A backward pass that is the
+    # process's first starts a thread for each device, and no fork of the process could have one.
+    torch.zeros((), requires_grad=True).backward()
     # It logs what it then raises.
     logger = logging.getLogger('torch._subclasses.fake_tensor')
     level = logger.level

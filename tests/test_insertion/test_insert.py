@@ -2,6 +2,9 @@
 
 import copy
 import io
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -473,3 +476,34 @@ def test_maps_whose_channels_come_last():
     network = made(dict(type='SE', at='features.1.*'), network)
     assert shapes_seen(network, torch.randn(1, 3, 64, 96)) == {(1, 16, 16, 24)}
     assert network.eval()(torch.randn(1, 3, 50, 70)).shape == (1, 2)
+
+
+FORK = """
+import os
+import torch
+from torch import nn
+import mmattn
+
+torch.set_num_threads(1)  # those of OpenMP would not be in the fork
+network = nn.Sequential(nn.Conv2d(3, 16, 3), nn.Conv2d(16, 16, 3))
+mmattn.insert_attention(network, dict(type='ECA', at='1'))
+
+def train():
+    network(torch.zeros(1, 3, 9, 9)).sum().backward()
+
+train()
+process = os.fork()
+if process == 0:
+    try:
+        train()
+    except BaseException:
+        os._exit(1)
+    os._exit(0)
+raise SystemExit(os.waitpid(process, 0)[1] != 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork on this system')
+def test_a_process_with_inserted_attention_can_fork_and_train():
+    done = subprocess.run([sys.executable, '-c', FORK], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
