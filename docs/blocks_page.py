@@ -42,9 +42,9 @@ INTRO = """# Blocks and their positions
 Written by `python docs/blocks_page.py` from the code; do not edit.
 
 `attention=dict(type='SCSA')` puts an attention where its paper does, `position='after_conv1'`
-anywhere else. A block's branches run from top to bottom, curves pass over what lies between their ends. In
-orange the positions, with the kinds of attention that are there unless `position` says otherwise
-(`python -m mmattn attention` tells the kind of each).
+anywhere else. A block's branches run from top to bottom, curves pass over what lies between
+their ends. In orange the positions, with the kinds of attention that are there unless `position`
+says otherwise (`python -m mmattn attention` tells the kind of each).
 
 ![Every kind of block](images/blocks.png)
 
