@@ -186,24 +186,45 @@ def _softmax_product(query: Tensor, key: Tensor, value: Tensor, factor: float) -
 
 
 class _Attend(torch.autograd.Function):
-    """torch's fused attention, which stores no C x C matrix, with a second derivative."""
+    """:func:`_softmax_product` that keeps no C x C matrix, with a second derivative."""
 
     @staticmethod
     def forward(ctx, query, key, value, factor):
-        ctx.save_for_backward(query, key, value)
+        # torch's fused attention is made for long vectors; here it pays for one number only.
+        if query.shape[3] == 1:
+            out = F.scaled_dot_product_attention(query, key, value, scale=factor)
+        else:
+            out = _softmax_product(query, key, value, factor)
+        ctx.save_for_backward(query, key, value, out)
         ctx.factor = factor
-        return F.scaled_dot_product_attention(query, key, value, scale=factor)
+        return out
 
     @staticmethod
     def backward(ctx, grad):
-        inputs, twice = ctx.saved_tensors, torch.is_grad_enabled()
-        if not twice:
-            inputs = [x.detach().requires_grad_() for x in inputs]
-        with torch.enable_grad():
-            if twice:
-                out = _softmax_product(*inputs, ctx.factor)
-            else:
-                out = F.scaled_dot_product_attention(*inputs, scale=ctx.factor)
-            wanted = [x for x, need in zip(inputs, ctx.needs_input_grad, strict=False) if need]
-            found = iter(torch.autograd.grad(out, wanted, grad.to(out.dtype), create_graph=twice))
-        return *(next(found) if need else None for need in ctx.needs_input_grad[:3]), None
+        *inputs, out = ctx.saved_tensors
+        if torch.is_grad_enabled() or inputs[0].shape[3] == 1:
+            return *_derived(inputs, ctx.factor, grad, ctx.needs_input_grad), None
+        query, key, value = inputs
+        grad, out = grad.to(query.dtype), out.to(query.dtype)
+        matrix = (query * ctx.factor @ key.transpose(2, 3)).softmax(3)
+        to_value = matrix.transpose(2, 3) @ grad
+        # That of a softmax with one value a row: p_ij (v_j - out_i) of the row's gradient.
+        to_logits = matrix.mul_(value.transpose(2, 3) - out).mul_(grad * ctx.factor)
+        return to_logits @ key, to_logits.transpose(2, 3) @ query, to_value, None
+
+
+def _derived(
+    inputs: list[Tensor], factor: float, grad: Tensor, needed: tuple[bool, ...]
+) -> list[Tensor | None]:
+    """The gradients by autograd; for create_graph=True of a formula with a second derivative."""
+    twice = torch.is_grad_enabled()
+    if not twice:
+        inputs = [x.detach().requires_grad_() for x in inputs]
+    with torch.enable_grad():
+        if twice:
+            out = _softmax_product(*inputs, factor)
+        else:
+            out = F.scaled_dot_product_attention(*inputs, scale=factor)
+        wanted = [x for x, need in zip(inputs, needed, strict=False) if need]
+        found = iter(torch.autograd.grad(out, wanted, grad.to(out.dtype), create_graph=twice))
+    return [next(found) if need else None for need in needed[:3]]

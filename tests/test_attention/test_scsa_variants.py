@@ -188,3 +188,19 @@ class Compress(torch.nn.Module):
 
     def forward(self, x):
         return self.pcsa._compress(x)
+
+
+@pytest.mark.parametrize('size', [(5, 4), (9, 6), (14, 21)])
+@pytest.mark.parametrize('heads', [1, 2])
+def test_the_channels_attention_has_its_gradient(size, heads):
+    """One window and several are computed in ways of their own."""
+    torch.manual_seed(0)
+    module = PCSA(6, head_num=heads, window_size=3, qkv_bias=True).double()
+    names = [name for name, _ in module.named_parameters()]
+    given = [torch.rand_like(p).add(0.5).requires_grad_() for p in module.parameters()]
+    x = torch.randn(2, 6, *size, dtype=torch.float64, requires_grad=True)
+
+    def run(x, *parameters):
+        return torch.func.functional_call(module, dict(zip(names, parameters, strict=True)), x)
+
+    assert torch.autograd.gradcheck(run, (x, *given), fast_mode=True)
