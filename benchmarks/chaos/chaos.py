@@ -58,6 +58,7 @@ class Outcome:
     identical: int = 0
     lost: int = 0  # iterations at most
     note: str = ''
+    hits: list[int] = field(default_factory=list)  # iterations that were done
     failures: list[str] = field(default_factory=list)
 
 
@@ -69,7 +70,6 @@ class Chaos:
         self.random = random.Random(0)
         self.count = 0
         self.whole: dict[tuple[str, int], dict[str, torch.Tensor]] = {}
-        self.seconds: dict[tuple[str, int], float] = {}
 
     def trial(self, task: str, ranks: int = 1, where: Path | None = None, **options) -> Trial:
         self.count += 1
@@ -79,10 +79,9 @@ class Chaos:
 
     def reference(self, task: str, ranks: int = 1) -> None:
         """Train without a break."""
-        one, started = self.trial(task, ranks), time.monotonic()
+        one = self.trial(task, ranks)
         self.finish(one)
         self.whole[task, ranks] = final_weights(one.work_dir)
-        self.seconds[task, ranks] = time.monotonic() - started
 
     def finish(self, one: Trial) -> None:
         one.start()
@@ -133,8 +132,10 @@ class Chaos:
             nth = self.random.randint(1, 6)
             there = one.wait(lambda: board(BEGUN) >= nth and board(BEGUN) > board(ENDED))
         else:
-            seconds = self.seconds[one.config.stem, one.ranks]
-            moment = time.monotonic() + self.random.uniform(0, seconds / 2)
+            # While it starts, or anywhere in or between the iterations up to behind the next save.
+            aim, pause = one.kept() + self.random.randint(0, INTERVAL + 1), self.random.random() / 2
+            one.wait(lambda: board(ITERATION) >= aim)
+            moment = time.monotonic() + pause
             there = one.wait(lambda: time.monotonic() >= moment)
         if not there:
             return False
@@ -146,6 +147,8 @@ class Chaos:
             if one.statuses != [128 + number]:
                 outcome.failures.append(f'exit status {one.statuses} after a signal: {one.log}')
         outcome.lost = max(outcome.lost, done - one.kept())
+        outcome.hits.append(done)
+        outcome.note = f'hit after {min(outcome.hits)} to {max(outcome.hits)} iterations'
         return True
 
     def damages(self, kind: str) -> Outcome:
