@@ -1,5 +1,6 @@
 """The pictures: confusion matrices, bars beside a baseline's, contact sheets."""
 
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,8 @@ def draw_confusion(path: Path, matrix: np.ndarray, labels: Sequence[str], title:
     with figure(path, figsize=(width, width * 0.86)) as (drawn, axes):
         ax = axes[0, 0]
         image = ax.imshow(percent, cmap='cividis', vmin=0, vmax=100, interpolation='nearest')
-        ax.set(title=title, xlabel='predicted', ylabel='annotated')
+        drawn.suptitle(textwrap.fill(title, 40), fontsize=9)
+        ax.set(xlabel='predicted', ylabel='annotated')
         drawn.colorbar(image, ax=ax, label='% of the row', shrink=0.8)
         ax.spines[:].set_visible(False)
         if size <= NAMED:
