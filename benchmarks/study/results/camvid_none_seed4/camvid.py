@@ -1,0 +1,2 @@
+_base_ = ['../../camvid.py']
+randomness = dict(seed=4)
