@@ -244,7 +244,7 @@ def check_dtypes(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> No
 
 
 def check_mixed_precision(cls: Kind, in_channels: int = CHANNELS, **arguments: Any) -> None:
-    """Under autocast the dtype stays, and no map of bfloat16 is widened to float32."""
+    """Under autocast the dtype stays; from torch 2.4 on, that no bfloat16 map is widened either."""
     for warm_start in (False, True):
         module = _randomised(cls, in_channels, arguments, warm_start=warm_start)
         x = torch.randn(2, in_channels, 45, 51)
