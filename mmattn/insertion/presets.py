@@ -82,7 +82,7 @@ PRESETS: dict[str, dict[str, Alternatives]] = {
     'BiSeNetV2': dict(outer=('semantic.stage*.*',)),
     'CGNet': dict(outer=('level*.*',)),
     'Conformer': dict(outer=('conv_trans_*.fusion_block',)),
-    'ConvMixer': dict(outer=('stages.*',)),
+    'ConvMixer': dict(outer=('stages.*.0',)),
     'CSPDarkNet': _STAGES,
     'CSPDarknet': _CSP,
     'CSPNet': _STAGES,
@@ -122,6 +122,7 @@ PRESETS: dict[str, dict[str, Alternatives]] = {
     'ResNet': _RESNET,
     'ResNetV2': dict(outer=('stages.*.blocks.*',), inner=('stages.*.blocks.*.conv3:input',)),
     'ResNeSt': dict(_RESNET, inner=('layer*.*.conv3:input',)),
+    'RevVisionTransformer': dict(outer=('layers.*.ffn',)),
     'ShuffleNetV1': dict(outer=('layers.*.*',)),
     'ShuffleNetV2': dict(outer=('layers.*.*', 'stage*.*')),
     'SqueezeNet': dict(outer=('features.*',)),
@@ -129,7 +130,7 @@ PRESETS: dict[str, dict[str, Alternatives]] = {
     'STDCContextPathNet': dict(outer=('backbone.stages.*.*',)),
     'SVT': _TWINS,
     'T2T_ViT': _TOKENS,
-    'TNT': dict(outer=('layers.*',)),
+    'TNT': dict(outer=('layers.*.outer_block',)),
     'TinyViT': _STAGES,
     'UNet': dict(
         # A stage of the encoder may begin with a pool: its end, not every part.
@@ -147,6 +148,7 @@ PRESETS: dict[str, dict[str, Alternatives]] = {
             'MixVisionTransformer',
             'MlpMixer',
             'MViT',
+            'ViTSAM',
         )
         + ('PyramidVisionTransformer', 'HiViT', 'MixMIMTransformer'),
         _TOKENS,
