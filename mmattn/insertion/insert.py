@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -186,10 +187,11 @@ def _fill(network: nn.Module, place: Place, entry: Entry, layout: Layout, image:
     """Build the attention of a place, and put it beside the module's own weights."""
     module = network.get_submodule(place.module)
     holder = module
+    names = Counter(one for _, one in network.named_modules(remove_duplicate=False))
     while isinstance(holder, CONTAINERS):
-        # Not a norm, which a fused network has no more.
+        # Not a norm, which a fused network has no more, nor a module of several names.
         children = list(holder.children())
-        kept = [child for child in children if not isinstance(child, _BatchNorm)]
+        kept = [one for one in children if not isinstance(one, _BatchNorm) and names[one] == 1]
         holder = (kept or children)[-1]
     name, taken = f'attn_{place.side}', 0
     while hasattr(holder, name):

@@ -507,3 +507,12 @@ raise SystemExit(os.waitpid(process, 0)[1] != 0)
 def test_a_process_with_inserted_attention_can_fork_and_train():
     done = subprocess.run([sys.executable, '-c', FORK], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_module_of_several_names_holds_no_attention():
+    """It would be in the checkpoint once for each name."""
+    act = nn.ReLU()
+    blocks = [nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), act) for _ in range(3)]
+    network = made(dict(type='SE', at='[123]'), nn.Sequential(nn.Conv2d(3, 8, 3), *blocks))
+    assert calls(network, X) == [f'{i}.0.attn_output' for i in (1, 2, 3)]
+    assert len({key for key in network.state_dict() if 'attn_' in key}) == 3 * 2
