@@ -215,9 +215,8 @@ def check(stock: nn.Module, network: nn.Module, size: int) -> None:
     for parameter in stock.parameters():  # some leave them to init_weights
         if not parameter.isfinite().all() or parameter.abs().max() > 100:
             nn.init.normal_(parameter, std=0.02)
-    weights = stock.state_dict()
-    computed = stock.load_state_dict(dict(weights), strict=False).missing_keys
-    missing, unexpected = network.load_state_dict(weights, strict=False)
+    computed = stock.load_state_dict(stock.state_dict(), strict=False).missing_keys
+    missing, unexpected = network.load_state_dict(stock.state_dict(), strict=False)
     missing = [name for name in missing if name not in computed]
     assert not unexpected
     attentions = [module for module in network.modules() if isinstance(module, Attention)]
