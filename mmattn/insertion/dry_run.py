@@ -131,9 +131,8 @@ def _real(network: nn.Module, arguments: tuple) -> None:
 @contextmanager
 def _at_rest(network: nn.Module) -> Iterator[None]:
     training = network.training
-    modes = {module: module.training for module in network.modules()}
     # Some take tables of another size into their buffers, for images of another size.
-    buffers = {module: dict(module._buffers) for module in network.modules()}
+    before = {module: (module.training, dict(module._buffers)) for module in network.modules()}
     network.eval()
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -141,11 +140,10 @@ def _at_rest(network: nn.Module) -> Iterator[None]:
     finally:
         network.train(training)
         # What is in eval mode for good is not what train() knows of.
-        for module, mode in modes.items():
+        for module, (mode, buffers) in before.items():
             module.training = mode
-        for module, own in buffers.items():
             module._buffers.clear()
-            module._buffers.update(own)
+            module._buffers.update(buffers)
 
 
 @contextmanager

@@ -183,16 +183,26 @@ class Slot:
             register(self, with_kwargs=True)
 
 
+def _holder(network: nn.Module, module: nn.Module) -> nn.Module:
+    """What an attention is a child of: the module itself, or the last suitable one in a container.
+
+    Not a norm, which a fused network has no more, nor a module of several names, under each of
+    which the attention would be in the checkpoint.
+    """
+    if not isinstance(module, CONTAINERS):
+        return module
+    names = Counter(one for _, one in network.named_modules(remove_duplicate=False))
+    while isinstance(module, CONTAINERS):
+        children = list(module.children())
+        kept = [one for one in children if not isinstance(one, _BatchNorm) and names[one] == 1]
+        module = (kept or children)[-1]
+    return module
+
+
 def _fill(network: nn.Module, place: Place, entry: Entry, layout: Layout, image: Image) -> Slot:
     """Build the attention of a place, and put it beside the module's own weights."""
     module = network.get_submodule(place.module)
-    holder = module
-    names = Counter(one for _, one in network.named_modules(remove_duplicate=False))
-    while isinstance(holder, CONTAINERS):
-        # Not a norm, which a fused network has no more, nor a module of several names.
-        children = list(holder.children())
-        kept = [one for one in children if not isinstance(one, _BatchNorm) and names[one] == 1]
-        holder = (kept or children)[-1]
+    holder = _holder(network, module)
     name, taken = f'attn_{place.side}', 0
     while hasattr(holder, name):
         taken += 1

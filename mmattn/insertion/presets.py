@@ -82,7 +82,7 @@ PRESETS: dict[str, dict[str, Alternatives]] = {
     'BiSeNetV2': dict(outer=('semantic.stage*.*',)),
     'CGNet': dict(outer=('level*.*',)),
     'Conformer': dict(outer=('conv_trans_*.fusion_block',)),
-    'ConvMixer': dict(outer=('stages.*.0',)),
+    'ConvMixer': dict(outer=('stages.*',)),
     'CSPDarkNet': _STAGES,
     'CSPDarknet': _CSP,
     'CSPNet': _STAGES,
