@@ -58,6 +58,7 @@ class Step:
     label: str
     kind: str  # 'layer', 'join' or 'slot'
     sources: tuple[int, ...]  # numbers of the steps that it takes from
+    default_of: tuple[str, ...] = ()  # placements of attention that a position is the default of
 
 
 class Tracer(fx.Tracer):
@@ -76,8 +77,8 @@ class Tracer(fx.Tracer):
         return iter([obj[i] for i in range(len(parts))])
 
 
-def blocks() -> dict[type[AttentionBlock], tuple[AttentionBlock, list[str]]]:
-    """Kind of block -> one with an attention at every position, and the networks that have it."""
+def blocks() -> dict[type[AttentionBlock], tuple[list[Step], list[str]]]:
+    """Kind of block -> what it computes with an attention everywhere, and the networks with it."""
     found = {}
     for name in sorted(MODELS.names_in('mmattn.backbones'), key=str.lower):
         cfg = dict(type=name, **({'depth': DEPTHS[name]} if name in DEPTHS else {}))
@@ -86,44 +87,42 @@ def blocks() -> dict[type[AttentionBlock], tuple[AttentionBlock, list[str]]]:
         plain = MODELS.build(dict(cfg))
         kinds = {type(m) for m in plain.modules() if isinstance(m, AttentionBlock)}
         for kind in sorted(kinds, key=lambda kind: kind.__name__):
-            entries = [dict(type='SimAM', position=position) for position in kind.positions]
-            network = MODELS.build(dict(cfg, attention=entries))
-            # A block in the middle, whose shortcut is the identity.
-            alike = [m for m in network.modules() if type(m) is kind]
-            found.setdefault(kind, (alike[len(alike) // 2], []))[1].append(name)
+            if kind not in found:
+                entries = [dict(type='SimAM', position=position) for position in kind.positions]
+                network = MODELS.build(dict(cfg, attention=entries))
+                # A block in the middle, whose shortcut is the identity.
+                alike = [m for m in network.modules() if type(m) is kind]
+                found[kind] = steps(alike[len(alike) // 2]), []
+            found[kind][1].append(name)
     return found
 
 
 def steps(block: AttentionBlock) -> list[Step]:
     """What a block computes."""
-    tracer, out, number = Tracer(), [], {}
-    for node in tracer.trace(block).nodes:
+    out, number = [], {}
+    for node in Tracer().trace(block).nodes:
         sources = tuple(dict.fromkeys(i for one in node.all_input_nodes for i in number[one]))
-        if node.op == 'placeholder':
-            first = not out
-            number[node] = (0,) if first else ()
-            if first:
-                out.append(Step('input', 'join', ()))
-            continue
-        label, kind = '', 'layer'
-        if node.op == 'call_module':
+        step = None
+        if node.op == 'placeholder' and not out:  # those behind the first are the map's size
+            step = Step('input', 'join', ())
+        elif node.op == 'call_module':
             module = block.get_submodule(node.target)
-            label = describe(module)
             if isinstance(module, Attention):
-                label, kind = slot_label(block, node.target.removeprefix('attn_')), 'slot'
-        elif node.op == 'call_function':
-            label, kind = JOINS.get(node.target, ''), 'join'
-        if label:
-            number[node] = (len(out),)
-            out.append(Step(label, kind, sources))
-        else:  # a change of the shape, or a layer that does nothing
+                position = node.target.removeprefix('attn_')
+                default_of = [
+                    kind for kind, own in block.default_positions.items() if own == position
+                ]
+                step = Step(position, 'slot', sources, tuple(default_of))
+            elif label := describe(module):
+                step = Step(label, 'layer', sources)
+        elif node.target in JOINS:
+            step = Step(JOINS[node.target], 'join', sources)
+        if step is None:  # a change of the shape, or a layer that does nothing
             number[node] = sources
+        else:
+            number[node] = (len(out),)
+            out.append(step)
     return out
-
-
-def slot_label(block: AttentionBlock, position: str) -> str:
-    kinds = [kind for kind, place in block.default_positions.items() if place == position]
-    return position + (f'\n{", ".join(kinds)}' if kinds else '')
 
 
 def describe(module: nn.Module) -> str:
@@ -139,6 +138,10 @@ def describe(module: nn.Module) -> str:
     return known.get(name, name.removesuffix('2d'))
 
 
+def lines(step: Step) -> str:
+    return '\n'.join([step.label, ', '.join(step.default_of)]).strip()
+
+
 def draw(kinds: dict[type[AttentionBlock], list[Step]]) -> None:
     rows = 2
     width = -(-len(kinds) // rows)
@@ -151,7 +154,7 @@ def draw(kinds: dict[type[AttentionBlock], list[Step]]) -> None:
         ax.axis('off')
         style = dict(boxstyle='round,pad=0.3', ec='#445566', lw=0.8)
         boxes = [
-            ax.text(0, -i, step.label, ha='center', va='center', fontsize=9, zorder=3)
+            ax.text(0, -i, lines(step), ha='center', va='center', fontsize=9, zorder=3)
             for i, step in enumerate(chain)
         ]
         for box, step in zip(boxes, chain, strict=True):
@@ -177,28 +180,21 @@ def draw(kinds: dict[type[AttentionBlock], list[Step]]) -> None:
 
 def render(found: dict) -> str:
     rows = []
-    for kind, (block, networks) in found.items():
-        chain = steps(block)
-        slots = [i for i, step in enumerate(chain) if step.kind == 'slot']
-        for i in slots:
-            position, _, kinds = chain[i].label.partition('\n')
-            behind = chain[chain[i].sources[0]].label.partition('\n')[0]
-            rows.append(
-                [
-                    f'`{kind.__name__}`' if i == slots[0] else '',
-                    ', '.join(f'`{name}`' for name in networks) if i == slots[0] else '',
-                    f'`{position}`',
-                    behind,
-                    ', '.join(PLACES[one] for one in kinds.split(', ') if one),
-                ]
-            )
+    for kind, (chain, networks) in found.items():
+        names = f'`{kind.__name__}`', ', '.join(f'`{name}`' for name in networks)
+        for step in chain:
+            if step.kind == 'slot':
+                places = ', '.join(PLACES[one] for one in step.default_of)
+                behind = chain[step.sources[0]].label
+                rows.append([*names, f'`{step.label}`', behind, places])
+                names = '', ''  # in the first row of a block
     head = ['block', 'networks', 'position', 'behind', 'default for attention']
     return INTRO + markdown_table(head, rows, left=len(head))
 
 
 def main() -> None:
     found = blocks()
-    draw({kind: steps(block) for kind, (block, _) in found.items()})
+    draw({kind: chain for kind, (chain, _) in found.items()})
     write_whole(PAGE, render(found))
     print(f'written: {PAGE}, {PICTURE}')
 

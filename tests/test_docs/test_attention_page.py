@@ -1,8 +1,5 @@
 """docs/attention.md is what its script writes today."""
 
-import importlib.util
-import sys
-
 import pytest
 
 from mmattn import __main__ as cli
@@ -11,17 +8,9 @@ from mmattn.attention.names import attention_names
 
 
 @pytest.fixture(scope='module')
-def page(project_root):
+def page(load_script, project_root):
     """The module docs/attention_page.py."""
-    script = project_root / 'docs' / 'attention_page.py'
-    if not script.is_file():
-        pytest.skip('docs/ is in the checkout only, not in the wheel')
-    spec = importlib.util.spec_from_file_location('attention_page', script)
-    module = importlib.util.module_from_spec(spec)
-    before = sys.path[:]
-    spec.loader.exec_module(module)
-    sys.path[:] = before
-    return module
+    return load_script(project_root, 'attention_page')
 
 
 def test_the_page_is_up_to_date(page):

@@ -1,7 +1,5 @@
 """The script that trains a torchvision network runs as it is, and its attention learns."""
 
-import importlib.util
-
 import pytest
 import torch
 from PIL import Image
@@ -11,14 +9,8 @@ from mmattn.datasets.scenes import SceneStyle, draw_scene, scene_rng
 
 
 @pytest.fixture
-def script(project_root):
-    path = project_root / 'docs' / 'torchvision_training.py'
-    if not path.is_file():
-        pytest.skip('the script is in a checkout')
-    spec = importlib.util.spec_from_file_location('torchvision_training', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def script(load_script, project_root):
+    return load_script(project_root, 'torchvision_training')
 
 
 def test_it_trains_attention_in_a_torchvision_network(script, tmp_path):

@@ -1,9 +1,7 @@
 """The pages of the model zoo are those of today's configs, rows and measured sizes."""
 
-import importlib.util
 import json
 import shutil
-import sys
 
 import pytest
 import yaml
@@ -21,19 +19,9 @@ def root(project_root):
     return project_root
 
 
-def load_zoo(root):
-    """The module docs/zoo.py of a checkout, as ``python docs/zoo.py`` has it."""
-    spec = importlib.util.spec_from_file_location('zoo', root / 'docs' / 'zoo.py')
-    module = importlib.util.module_from_spec(spec)
-    before = sys.path[:]
-    spec.loader.exec_module(module)
-    sys.path[:] = before
-    return module
-
-
 @pytest.fixture(scope='module')
-def zoo(root):
-    return load_zoo(root)
+def zoo(load_script, root):
+    return load_script(root, 'zoo')
 
 
 @pytest.fixture
@@ -127,19 +115,21 @@ def test_accuracies_are_the_papers_unless_a_run_is_kept(zoo, copy):
     assert 'mIoU 33.5' in pages[copy / 'configs' / 'README.md']
 
 
-def test_it_writes_the_checkout_it_lies_in_and_says_so(root, copy, capsys, monkeypatch):
+def test_it_writes_the_checkout_it_lies_in_and_says_so(
+    load_script, root, copy, capsys, monkeypatch
+):
     monkeypatch.chdir(root)
     page = copy / 'configs' / 'metafiles' / 'swin.yml'
     wanted = page.read_text()
     page.unlink()
-    assert load_zoo(copy).main([]) == 0
+    assert load_script(copy, 'zoo').main([]) == 0
     written = capsys.readouterr().out.splitlines()
     assert f'written: {page}' in written and page.read_text() == wanted
     assert all(line.startswith(f'written: {copy}/') for line in written)
 
 
-def test_a_config_without_a_size_or_a_family_is_named(copy, capsys):
-    zoo = load_zoo(copy)
+def test_a_config_without_a_size_or_a_family_is_named(load_script, copy, capsys):
+    zoo = load_script(copy, 'zoo')
     (copy / 'configs' / 'resnet50_new_in1k.py').touch()
     assert zoo.main([]) == 2
     said = capsys.readouterr().err
@@ -148,8 +138,8 @@ def test_a_config_without_a_size_or_a_family_is_named(copy, capsys):
         zoo.family_of('vit_new')
 
 
-def test_measured_sizes_survive_writing(copy):
-    zoo = load_zoo(copy)
+def test_measured_sizes_survive_writing(load_script, copy):
+    zoo = load_script(copy, 'zoo')
     before = zoo.MEASURED.read_text()
     zoo.write_sizes(zoo.read_sizes().values())
     assert zoo.MEASURED.read_text() == before
