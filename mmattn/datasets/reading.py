@@ -20,6 +20,7 @@ from mmattn.datasets.images import SUFFIXES
 from mmattn.datasets.soundness import fault_of, is_cut_off
 from mmattn.utils.errors import UserError, one_line
 from mmattn.utils.paths import LEADS_OUT, LeadsOut, require_inside
+from mmattn.utils.walk import iter_dicts
 
 # What is wrong with a sample: its file, and what.
 Fault = tuple[str, str]
@@ -64,6 +65,23 @@ def readers(dataset: Any) -> Iterator[BaseDataset]:
     elif isinstance(inner, (list, tuple)):
         for each in filter(None, inner):
             yield from readers(each)
+
+
+def ignore(dataset: Any, model: Any) -> None:
+    """Tell the data sets below any wrappers which labels the heads of a model's config ignore."""
+    given = (each.get('ignore_index') for each in iter_dicts(model))
+    labels = {label for label in given if isinstance(label, int)}
+    for each in readers(dataset):
+        each.ignored_by_model = labels
+
+
+def wrong_labels(dataset: BaseDataset, labels: Any) -> Any:
+    """Those of a map of labels that are no class and that nothing ignores."""
+    wrong = labels >= len(dataset.metainfo['classes'])
+    ignored = getattr(dataset, 'ignored_by_model', set())
+    for label in {NO_LABEL, dataset.ignore_index, *ignored}:
+        wrong = wrong & (labels != label)
+    return labels[wrong]
 
 
 class _Guard:
@@ -160,8 +178,7 @@ class _Guard:
         if size not in sizes:
             return name, f'the map of labels is {size}, the image {sizes[0]} high and wide'
         if classes and int(labels.max()) >= len(classes):
-            known = (labels < len(classes)) | (labels == NO_LABEL)
-            wrong = labels[~known & (labels != self.dataset.ignore_index)]
+            wrong = wrong_labels(self.dataset, labels)
             if len(wrong):
                 return name, f'label {int(wrong[0])}, but there are {len(classes)} classes'
         return None

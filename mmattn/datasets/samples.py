@@ -16,7 +16,7 @@ from mmengine.dataset import BaseDataset
 
 from mmattn.datasets.boxes import CLIPPED, Box, clean_box
 from mmattn.datasets.images import SUFFIXES
-from mmattn.datasets.reading import NO_LABEL, Fault, local_files, require_own
+from mmattn.datasets.reading import Fault, local_files, require_own, wrong_labels
 from mmattn.datasets.soundness import fault_of
 from mmattn.utils.errors import one_line
 from mmattn.utils.paths import LEADS_OUT, LeadsOut
@@ -132,6 +132,6 @@ def _look_at_map(
         yield f'the map of labels has {wide} x {high} pixels, the image {size[1]} x {size[0]}'
     # Panoptic maps are others.
     if classes and hasattr(dataset, 'reduce_zero_label'):
-        wrong = (labels >= len(classes)) & (labels != NO_LABEL) & (labels != dataset.ignore_index)
-        if wrong.any():
-            yield f'label {labels[wrong][0]} in the map, but there are {len(classes)} classes'
+        wrong = wrong_labels(dataset, labels)
+        if len(wrong):
+            yield f'label {wrong[0]} in the map, but there are {len(classes)} classes'

@@ -19,7 +19,7 @@ from rich.console import Console
 from mmattn.datasets import samples
 from mmattn.datasets.folders import members
 from mmattn.datasets.layouts import nearest
-from mmattn.datasets.reading import Fault
+from mmattn.datasets.reading import Fault, ignore
 from mmattn.engine.class_check import reader_of
 from mmattn.engine.data_check import check_data
 from mmattn.engine.data_root import set_data_root
@@ -102,7 +102,9 @@ def _data_sets(cfg: Config, faults: Counter[Fault]) -> Iterator[tuple[str, BaseD
                 if layout is not None:
                     faults.update(layout.faults(config, reader))
                 with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
-                    yield loader, registry.build(config)
+                    built = registry.build(config)
+                ignore(built, cfg.get('model'))
+                yield loader, built
             except UserError as error:
                 faults[config.get('ann_file') or type_name(config), str(error)] += 1
             except Exception as error:

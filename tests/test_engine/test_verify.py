@@ -186,6 +186,9 @@ def test_segmentation(tmp_path, monkeypatch, verified):
             '2.png': ['cut off, the end of the image is missing'],
         },
     )
+    with open('segmenter.py', 'a') as config:
+        config.write('model = dict(decode_head=dict(ignore_index=4))')
+    assert set(verified('segmenter.py')[1]) == {'1.jpg', '2.png'}
 
 
 @pytest.mark.parametrize(

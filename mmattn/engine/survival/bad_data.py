@@ -10,7 +10,7 @@ from mmengine.dist import all_gather_object, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmattn.datasets.reading import HOW_TO_LOOK, KEY, BadData, Fault
+from mmattn.datasets.reading import HOW_TO_LOOK, KEY, BadData, Fault, ignore
 from mmattn.engine.survival.agreement import Agreement
 from mmattn.engine.survival.checkpoint_hook import save_now
 from mmattn.engine.survival.stopping import SignalHook
@@ -38,6 +38,15 @@ class BadDataHook(Hook):
     def __init__(self) -> None:
         self._waiting: list[Fault] = []
         self._agreement: Agreement | None = None
+
+    def before_train(self, runner: Runner) -> None:
+        ignore(runner.train_dataloader.dataset, runner.cfg.get('model'))
+
+    def before_val(self, runner: Runner) -> None:
+        ignore(runner.val_dataloader.dataset, runner.cfg.get('model'))
+
+    def before_test(self, runner: Runner) -> None:
+        ignore(runner.test_dataloader.dataset, runner.cfg.get('model'))
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         self._decide(runner, 'train', _take(data_batch))

@@ -363,3 +363,40 @@ def test_two_processes_decide_alike(project, policy):
     else:
         times = {path: entry['times'] for path, entry in first['record'].items()}
         assert times == {BAD: 2, 'data/tiny/val/b/2.png': 2}
+
+
+def test_what_the_heads_of_a_model_ignore_is_no_fault(segmentation, tmp_path):
+    """As in upernet_r50_scsa_camvid: the data set itself is not told."""
+    for number in range(3):
+        labels = np.full((40, 50), 7, np.uint8)
+        labels[:20] = number % 2
+        cv2.imwrite(str(tmp_path / 'map' / f'{number}.png'), labels)
+    head = dict(type='FCNHead', in_channels=64, channels=8, num_classes=2, num_convs=1, in_index=0)
+    model = dict(
+        type='EncoderDecoder',
+        data_preprocessor=dict(type='SegDataPreProcessor', size=(20, 20)),
+        backbone=dict(type='mmattn.ResNet', depth=18, num_stages=1, out_indices=(0,), strides=(1,)),
+        decode_head=dict(head, ignore_index=7),
+        test_cfg=dict(mode='whole'),
+    )
+    model['backbone']['dilations'] = (1,)
+    loader = dict(batch_size=1, num_workers=0, dataset=segmentation)
+    cfg = Config(
+        dict(
+            default_scope='mmseg',
+            model=model,
+            work_dir=str(tmp_path / 'work'),
+            train_dataloader=dict(loader, sampler=dict(type='DefaultSampler', shuffle=False)),
+            val_dataloader=dict(loader, sampler=dict(type='DefaultSampler', shuffle=False)),
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01)),
+            train_cfg=dict(by_epoch=True, max_epochs=1),
+            val_cfg={},
+            val_evaluator=dict(type='IoUMetric', ignore_index=7),
+        )
+    )
+    cfg.val_dataloader.dataset.pipeline.pop(2)
+    Runner.from_cfg(cfg).train()
+    del cfg.model.decode_head.ignore_index
+    cfg.work_dir = str(tmp_path / 'again')
+    with pytest.raises(BadData, match='label 7, but there are 2 classes'):
+        Runner.from_cfg(cfg).train()
