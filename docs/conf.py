@@ -1,0 +1,68 @@
+"""Sphinx's settings of the site: `uv run --group docs sphinx-build -W docs site`.
+
+Pages are hand-written (Markdown here), executed (tutorials/) or generated into reference/ from
+the registry, the configs, the results and the docstrings, each time the site is built.
+MMATTN_TUTORIALS=off leaves the tutorials unexecuted: a look at the pages takes a minute then.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+# The checkout's own mmattn, whichever is installed.
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+import generate
+import mathml
+
+import mmattn
+
+project = 'mmattn'
+author = 'the mmattn developers'
+release = version = mmattn.__version__
+language = 'en'
+
+extensions = [
+    'myst_nb',
+    'sphinx.ext.autodoc',
+    'sphinx.ext.napoleon',
+    'sphinx.ext.viewcode',
+    'sphinx_copybutton',
+    'sphinx_design',
+]
+exclude_patterns = ['README.md', 'generate', '_static']
+suppress_warnings = ['myst.xref_missing'] if os.environ.get('MMATTN_DOCS_DRAFT') else []
+
+myst_enable_extensions = ['attrs_inline', 'colon_fence', 'deflist', 'dollarmath', 'fieldlist']
+myst_heading_anchors = 3
+nb_execution_mode = 'off' if os.environ.get('MMATTN_TUTORIALS') == 'off' else 'force'
+nb_execution_timeout = 300
+nb_execution_raise_on_error = True
+nb_merge_streams = True
+# Progress bars and logs are the same text on both streams.
+nb_output_stderr = 'show'
+
+autodoc_member_order = 'bysource'
+autodoc_typehints = 'signature'
+autodoc_preserve_defaults = True
+napoleon_custom_sections = ['Formula', ('Shape', 'notes_style')]
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+
+html_theme = 'furo'
+html_title = 'mmattn'
+html_static_path = ['_static']
+html_css_files = ['site.css']
+html_js_files = ['tables.js']
+html_show_sphinx = False
+html_math_renderer = 'mathml'
+copybutton_prompt_text = r'\$ |>>> '
+copybutton_prompt_is_regexp = True
+
+
+def setup(app) -> None:
+    """Sphinx calls this."""
+    mathml.setup(app)
+    generate.setup(app)
