@@ -35,5 +35,39 @@ def real_data(name: str) -> Path | None:
     return path if path.exists() else None
 
 
+def generated_folder(root: str, train: int, val: int) -> None:
+    """Six classes of drawn pictures of 64 x 64, as ROOT/train/CLASS/NAME.jpg and ROOT/val/..."""
+    from mmattn.datasets.demos import DemoSplit, save_image
+    from mmattn.datasets.scenes import SceneStyle
+
+    # Shapes and colours of mmattn.datasets.scenes, in its order.
+    names = 'red_disc', 'green_square', 'blue_triangle', 'yellow_star', 'pink_cross', 'cyan_arrow'
+    style = SceneStyle(len(names), count=(1, 1), extent=(0.3, 0.85))
+    for split, images in dict(train=train, val=val).items():
+        demo = DemoSplit(split, images, (64, 64), style, 0, lambda: None)
+        for index, scene in enumerate(demo.scenes(cycle=True)):
+            save_image(scene, Path(root, split, names[index % len(names)], f'{index:04d}.jpg'))
+
+
+def generated_coco(root: str, train: int, val: int, size: tuple[int, int]) -> None:
+    """Drawn pictures in COCO's layout below ROOT, with COCO's 80 classes, of which three occur."""
+    from types import SimpleNamespace
+
+    from mmdet.datasets import CocoDataset
+
+    from mmattn.datasets.coco.demo import write
+    from mmattn.datasets.demos import DemoSplit
+    from mmattn.datasets.scenes import SceneStyle
+
+    for split, images in dict(train2017=train, val2017=val).items():
+        dataset = SimpleNamespace(
+            metainfo=CocoDataset.METAINFO,
+            data_prefix=dict(img=f'{root}/{split}'),
+            ann_file=f'{root}/annotations/instances_{split}.json',
+        )
+        style = SceneStyle(categories=3, extent=(0.25, 0.55))
+        write(dataset, DemoSplit(split, images, size, style, 0, lambda: None))
+
+
 if __name__ == '__main__':
     enter()
