@@ -110,7 +110,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _attention(args: argparse.Namespace) -> None:
     if args.write is not None:
-        raise UserError('the page is written in a checkout now: python docs/attention_page.py')
+        command = 'uv run --group docs sphinx-build docs site'
+        raise UserError(f'the pages are written in a checkout now: {command}')
     # Imported here: the doctor has to run without a stack.
     from mmattn.attention.listing import print_table
 
@@ -152,9 +153,10 @@ def _places(args: argparse.Namespace) -> None:
     if _is_config(args.network):
         from mmattn.engine.prepare import prepare
 
-        # Our own backbones have slots for it.
-        options = [] if attention is None else ['model.backbone.attention=None']
-        cfg = prepare(args.network, [*args.arguments, *options])[0]
+        cfg = prepare(args.network, args.arguments)[0]
+        if attention is not None and 'attention' in cfg.model.backbone:
+            # Our own backbones have slots for it.
+            cfg.model.backbone.attention = None
         network, own = listing.network_of(cfg.model.backbone, cfg.default_scope)
         attention = attention or own
     else:

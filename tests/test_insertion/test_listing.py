@@ -59,6 +59,14 @@ def test_a_config_with_attention_in_any_network(capsys, tmp_path):
     assert 'does not exist' in capsys.readouterr().err
 
 
+def test_a_stock_config_shows_where_an_attention_would_go(capsys):
+    lines, said = places(
+        capsys, 'mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py', '--attention', 'SCSA'
+    )
+    assert lines['stage1.1.blocks.0.conv1'][-1] == 'SCSA'
+    assert 'SCSA would go to 4 places.' in said
+
+
 def test_a_config_of_our_own_backbone_shows_its_slots(capsys):
     lines, said = places(capsys, 'resnet56_cifar10', 'model.backbone.attention.type=SCSA')
     inside = [name for name in lines if name.endswith('attn_after_conv2')]
