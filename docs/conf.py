@@ -9,13 +9,12 @@ import os
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-# The checkout's own mmattn, whichever is installed.
-sys.path[:0] = [str(HERE), str(HERE.parent)]
+# The checkout's own mmattn, whichever is installed, and what is beside this file.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import generate
 import mathml
-
 import mmattn
 
 project = 'mmattn'
@@ -50,6 +49,7 @@ napoleon_custom_sections = ['Formula', ('Shape', 'notes_style')]
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
+napoleon_use_ivar = True
 
 html_theme = 'furo'
 html_title = 'mmattn'

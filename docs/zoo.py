@@ -121,6 +121,13 @@ def config_stems(configs_dir: Path) -> list[str]:
     return sorted(path.stem for path in configs_dir.glob('*.py'))
 
 
+def kept_runs(root: Path = ROOT) -> dict[str, dict]:
+    """Config -> the run of it that benchmarks/results/ keeps."""
+    files = sorted((root / 'benchmarks' / 'results').glob('*.json'))
+    runs = {path.stem: json.loads(path.read_text(encoding='utf-8')) for path in files}
+    return {name: run for name, run in runs.items() if 'metrics' in run}  # others are timings
+
+
 def render_pages(root: Path = ROOT) -> dict[Path, str]:
     """Every generated file -> its text.
 
@@ -135,9 +142,7 @@ def render_pages(root: Path = ROOT) -> dict[Path, str]:
     missing = [stem for stem in stems if (stem, '') not in sizes]
     if missing:
         raise UserError(f'not measured: {", ".join(missing)}; run {COMMAND} --measure new')
-    files = sorted((root / 'benchmarks' / 'results').glob('*.json'))
-    runs = {path.stem: json.loads(path.read_text(encoding='utf-8')) for path in files}
-    runs = {name: run for name, run in runs.items() if 'metrics' in run}  # others are timings
+    runs = kept_runs(root)
     pages = {'configs/README.md': _readme(root, stems, sizes, runs)}
     members = {name: [] for name in load_families()}
     for stem in stems:
@@ -174,7 +179,7 @@ def _model(family: dict, size: Size, runs: dict[str, dict]) -> dict:
         'Config': f'configs/{size.config}.py',
         'Metadata': {
             'Attention': size.attention,
-            'Training Data': _data_of(size.config),
+            'Training Data': data_of(size.config),
             'Parameters': size.params,
             'FLOPs': size.flops,
             'Input Size': [size.height, size.width],
@@ -191,14 +196,14 @@ def _model(family: dict, size: Size, runs: dict[str, dict]) -> dict:
         metrics = {key: float(f'{value:.4g}') for key, value in run['metrics'].items()}
         results = {
             'Task': family['task'],
-            'Dataset': _data_of(size.config),
+            'Dataset': data_of(size.config),
             'Metrics': metrics,
         }
         model['Results'] = [{**results, 'Note': run['note']} if run['note'] else results]
     return model
 
 
-def _data_of(config: str) -> str:
+def data_of(config: str) -> str:
     """Title of the data set of a config, which its name ends with."""
     name = config.rsplit('_', 1)[1]
     return find_guide({'in1k': 'imagenet'}.get(name, name)).title

@@ -213,7 +213,7 @@ def test_the_commands_are_listed_with_a_line_each(capsys, monkeypatch):
     [
         (['zoo'], 'python docs/zoo.py'),
         (['zoo', '--measure'], 'python docs/zoo.py --measure'),
-        (['attention', '--write', 'docs/attention.md'], 'python docs/attention_page.py'),
+        (['attention', '--write', 'docs/a.md'], 'uv run --group docs sphinx-build docs site'),
     ],
 )
 def test_a_command_that_moved_names_the_new_one(words, instead, capsys, tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ DOCS = Path(__file__).resolve().parents[1]
 ROOT = DOCS.parent
 OUT = DOCS / 'reference'
 # Each has pages() -> {path below OUT: text or bytes}.
-WRITERS = ('api',)
+WRITERS = ('attention', 'blocks', 'zoo', 'data', 'troubleshooting', 'api')
 
 
 def write_pages(out: Path = OUT) -> list[Path]:
@@ -33,4 +33,6 @@ def write_pages(out: Path = OUT) -> list[Path]:
 def setup(app) -> None:
     """Have Sphinx write them before it looks for pages."""
     app.connect('builder-inited', lambda app: write_pages())
-    app.connect('autodoc-process-docstring', importlib.import_module('generate.api').literal)
+    # Before napoleon.
+    docstring = importlib.import_module('generate.api').docstring
+    app.connect('autodoc-process-docstring', docstring, priority=400)

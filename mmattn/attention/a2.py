@@ -1,7 +1,7 @@
 """A2: double attention, A2-Net.
 
 Paper: A2-Nets: Double Attention Networks, NeurIPS 2018, arXiv:1810.11579. No
-official code; checked against changzy00/pytorch-attention, which leaves out the
+official code; checked against changzy00/pytorch-attention (MIT), which leaves out the
 addition of the input.
 
 Place: in the paper a block of its own between residual blocks; here on a

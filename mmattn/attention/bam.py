@@ -1,7 +1,7 @@
 """BAM: bottleneck attention module.
 
 Paper: BAM: Bottleneck Attention Module, BMVC 2018, arXiv:1807.06514. Checked
-against Jongchan/attention-module.
+against Jongchan/attention-module (MIT).
 
 Place: in the paper once behind each of the stages 1 to 3; here on a block's
 output, where ``stages`` or ``at`` choose which.

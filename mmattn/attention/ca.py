@@ -1,7 +1,7 @@
 """CA: coordinate attention.
 
 Paper: Coordinate Attention for Efficient Mobile Network Design, CVPR 2021,
-arXiv:2103.02907. Checked against houqb/CoordAttention.
+arXiv:2103.02907. Checked against houqb/CoordAttention (MIT).
 
 Deviations: none.
 """

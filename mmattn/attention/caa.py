@@ -1,7 +1,7 @@
 """CAA: context anchor attention.
 
 Paper: Poly Kernel Inception Network for Remote Sensing Detection, CVPR 2024,
-arXiv:2403.06258. Checked against PKINet/PKINet.
+arXiv:2403.06258. Checked against PKINet/PKINet (Apache-2.0).
 
 Place: PKINet multiplies the output of its inception branch with it.
 

@@ -1,7 +1,7 @@
 """CAM: channel attention of DANet.
 
 Paper: Dual Attention Network for Scene Segmentation, CVPR 2019, arXiv:1809.02983.
-Checked against junfu1115/DANet.
+Checked against junfu1115/DANet (MIT).
 
 Place: in a segmentation head on stage 4; here where a block has its inner position,
 for the last stage.
@@ -29,7 +29,7 @@ class CAM(Attention):
     map (16 MiB at C = 2048); linear in the number of positions.
 
     Formula:
-        E = X X^T, X being C x HW
+        E = X X^T, X the map as C rows of HW
         y = x + gamma * softmax_j(max_j(E_ij) - E_ij) X
     """
 

@@ -1,7 +1,7 @@
 """CBAM: a channel gate followed by a spatial gate.
 
 Paper: CBAM: Convolutional Block Attention Module, ECCV 2018,
-arXiv:1807.06521. Checked against Jongchan/attention-module.
+arXiv:1807.06521. Checked against Jongchan/attention-module (MIT).
 
 Deviations: at least one hidden channel. The SCSA paper's parameter counts are
 those of ``bias=False, norm=False``; the original has both.

@@ -1,7 +1,7 @@
 """CoT: contextual transformer.
 
 Paper: Contextual Transformer Networks for Visual Recognition, TPAMI 2022,
-arXiv:2107.12292. Checked against JDAI-CV/CoTNet.
+arXiv:2107.12292. Checked against JDAI-CV/CoTNet (Apache-2.0).
 
 Place: in the paper in place of the 3x3 convolution of a bottleneck, its norm and
 ReLU (with stride 2, behind a 3x3 mean pooling); here behind that one.

@@ -1,7 +1,7 @@
 """CrissCross: criss-cross attention, CCNet.
 
 Paper: CCNet: Criss-Cross Attention for Semantic Segmentation, ICCV 2019,
-arXiv:1811.11721. Checked against speedinghzl/CCNet.
+arXiv:1811.11721. Checked against speedinghzl/CCNet (MIT).
 
 Place: in a segmentation head on stage 4; here where a block has its inner position,
 for the last stage.

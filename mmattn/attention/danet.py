@@ -1,7 +1,7 @@
 """DANet: position attention and channel attention side by side.
 
 Paper: Dual Attention Network for Scene Segmentation, CVPR 2019, arXiv:1809.02983.
-Checked against junfu1115/DANet (its head; mmseg has one of its own).
+Checked against junfu1115/DANet (MIT; its head; mmseg has one of its own).
 
 Place: a segmentation head on stage 4; here on a block's output, for the last stage.
 

@@ -1,7 +1,7 @@
 """ECA: efficient channel attention.
 
 Paper: ECA-Net: Efficient Channel Attention for Deep Convolutional Neural
-Networks, CVPR 2020, arXiv:1910.03151. Checked against BangguWu/ECANet.
+Networks, CVPR 2020, arXiv:1910.03151. Checked against BangguWu/ECANet (MIT).
 
 Deviations: none. The paper's adaptive kernel is the default; the published
 checkpoints have fixed ones (ResNet-50: 3, 5, 5, 7 by stage).

@@ -1,7 +1,7 @@
 """FCA: frequency channel attention, FcaNet.
 
 Paper: FcaNet: Frequency Channel Attention Networks, ICCV 2021,
-arXiv:2012.11879. Checked against cfzd/FcaNet.
+arXiv:2012.11879. Checked against cfzd/FcaNet (MIT).
 
 Deviations:
 - Same function, less work: pooling to the grid of the DCT and projecting on a

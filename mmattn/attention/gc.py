@@ -1,7 +1,7 @@
 """GC: global context, GCNet.
 
 Paper: GCNet: Non-local Networks Meet Squeeze-Excitation Networks and Beyond, ICCV
-2019 workshops, arXiv:1904.11492. Checked against xvjiarui/GCNet (mmcv's
+2019 workshops, arXiv:1904.11492. Checked against xvjiarui/GCNet (Apache-2.0; mmcv's
 ContextBlock is the same; its checkpoints say ``context_block`` for the slot).
 
 Deviations: with ``warm_start`` the last layer of a branch does not start at 0,

@@ -2,7 +2,7 @@
 
 Paper: Gather-Excite: Exploiting Feature Context in Convolutional Neural Networks,
 NeurIPS 2018, arXiv:1810.12348. Checked against the 2022 version of
-huggingface/pytorch-image-models, and for the global gather with parameters
+huggingface/pytorch-image-models (Apache-2.0), and for the global gather with parameters
 against hyunjaelee410/style-based-recalibration-module (outputs only; no licence).
 
 Deviations:

@@ -1,7 +1,7 @@
 """LCT: linear context transform.
 
 Paper: Linear Context Transform Block, AAAI 2020, arXiv:1909.03834. There is no
-official code; checked against changzy00/pytorch-attention.
+official code; checked against changzy00/pytorch-attention (MIT).
 
 Place: on the block's output, as SE.
 

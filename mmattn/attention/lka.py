@@ -1,7 +1,7 @@
 """LKA: large kernel attention, of the Visual Attention Network.
 
 Paper: Visual Attention Network, Computational Visual Media 2023,
-arXiv:2202.09741. Checked against Visual-Attention-Network/VAN-Classification.
+arXiv:2202.09741. Checked against Visual-Attention-Network/VAN-Classification (Apache-2.0).
 
 Place: VAN's blocks are x + layer_scale * attention(BN(x)) with ``proj=True``; in
 a block of convolutions it stands where proj_1 and the GELU are in front of it.

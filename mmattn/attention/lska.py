@@ -2,7 +2,7 @@
 
 Paper: Large Separable Kernel Attention: Rethinking the Large Kernel Attention
 Design in CNN, Expert Systems with Applications 2024, arXiv:2309.01439. Checked
-against StevenLauHKHK/Large-Separable-Kernel-Attention.
+against StevenLauHKHK/Large-Separable-Kernel-Attention (Apache-2.0).
 
 Place: as LKA.
 

@@ -1,8 +1,8 @@
 """MixedPooling: the mixed pooling module (MPM) of SPNet.
 
 Paper: Strip Pooling: Rethinking Spatial Pooling for Scene Parsing, CVPR 2020,
-arXiv:2003.13328. Checked against houqb/SPNet, whose class of this is named
-StripPooling.
+arXiv:2003.13328. Checked against houqb/SPNet (MIT, for non-commercial use), whose class of
+this is named StripPooling.
 
 Place: twice in a segmentation head, on the backbone's output; it adds its input
 and ends in a ReLU, so that in a block it stands behind one.

@@ -1,7 +1,7 @@
 """NonLocal: the non-local block.
 
 Paper: Non-local Neural Networks, CVPR 2018, arXiv:1711.07971. Checked against
-open-mmlab/mmcv's NonLocal2d.
+open-mmlab/mmcv's NonLocal2d (Apache-2.0).
 
 Place: in mmdet a plugin behind a block's second convolution, in the paper a block
 of its own in stage 3.

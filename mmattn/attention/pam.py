@@ -1,7 +1,7 @@
 """PAM: position attention of DANet.
 
 Paper: Dual Attention Network for Scene Segmentation, CVPR 2019, arXiv:1809.02983.
-Checked against junfu1115/DANet.
+Checked against junfu1115/DANet (MIT).
 
 Place: in a segmentation head on stage 4; here where a block has its inner
 position, for the last stage.

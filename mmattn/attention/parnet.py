@@ -1,7 +1,7 @@
 """ParNet: the RepVGG-SSE block of a non-deep network.
 
 Paper: Non-deep Networks, NeurIPS 2022, arXiv:2110.07641. Checked against
-imankgoyal/NonDeepNetworks.
+imankgoyal/NonDeepNetworks (BSD-3).
 
 Place: in the paper in place of a residual block; here on a block's output.
 

@@ -1,7 +1,7 @@
 """ParallelPolarized and SequentialPolarized: polarized self-attention, PSA.
 
 Paper: Polarized Self-Attention: Towards High-quality Pixel-wise Regression,
-arXiv:2107.00782. Checked against DeLightCMU/PSA (its PSA_p and PSA_s); the
+arXiv:2107.00782. Checked against DeLightCMU/PSA (Apache-2.0; its PSA_p and PSA_s); the
 paper's form, which differs, against xmu-xiaoma666/External-Attention-pytorch.
 
 Place: in a BasicBlock between its two convolutions; here where a block has its

@@ -1,7 +1,7 @@
 """PSA: pyramid squeeze attention, of EPSANet.
 
 Paper: EPSANet: An Efficient Pyramid Squeeze Attention Block on Convolutional
-Neural Network, ACCV 2022, arXiv:2105.14447. Checked against murufeng/EPSANet.
+Neural Network, ACCV 2022, arXiv:2105.14447. Checked against murufeng/EPSANet (MIT).
 
 Place: instead of the 3x3 convolution of a block; here behind it.
 

@@ -2,7 +2,7 @@
 
 Paper: Concurrent Spatial and Channel Squeeze & Excitation in Fully
 Convolutional Networks, MICCAI 2018, arXiv:1803.02579. Checked against
-ai-med/squeeze_and_excitation.
+ai-med/squeeze_and_excitation (MIT).
 
 Deviations: at least one hidden channel. The paper adds the two branches of
 SCSE, its code takes their maximum; the code's way is the default.

@@ -1,7 +1,7 @@
 """SE: squeeze and excitation.
 
 Paper: Squeeze-and-Excitation Networks, CVPR 2018, arXiv:1709.01507.
-Checked against the module of ZjjConan/SimAM's SE-ResNet (no bias).
+Checked against the module of ZjjConan/SimAM's SE-ResNet (no bias; no licence).
 
 Deviations: at least one hidden channel, where C // reduction would be 0.
 mmpretrain's SEResNet has biases: ``bias=True``.

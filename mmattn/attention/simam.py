@@ -1,7 +1,7 @@
 """SimAM: a gate per element without any parameter.
 
 Paper: SimAM: A Simple, Parameter-Free Attention Module for Convolutional
-Neural Networks, ICML 2021. Checked against ZjjConan/SimAM.
+Neural Networks, ICML 2021. Checked against ZjjConan/SimAM (no licence).
 
 Deviations: on a map of one element the variance is 0, where the original
 divides by zero.

@@ -1,7 +1,7 @@
 """SK: selective kernel.
 
 Paper: Selective Kernel Networks, CVPR 2019, arXiv:1903.06586. Checked against
-huggingface/pytorch-image-models (the official code is Caffe).
+huggingface/pytorch-image-models (Apache-2.0; the official code is Caffe).
 
 Place: instead of the 3x3 convolution of a block; here behind it.
 

@@ -1,7 +1,7 @@
 """StripPooling: the strip pooling module (SPM) of SPNet.
 
 Paper: Strip Pooling: Rethinking Spatial Pooling for Scene Parsing, CVPR 2020,
-arXiv:2003.13328. Checked against houqb/SPNet.
+arXiv:2003.13328. Checked against houqb/SPNet (MIT, for non-commercial use).
 
 Place: behind the 3x3 convolution, in the last block of each stage and all blocks
 of the last.

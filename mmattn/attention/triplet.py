@@ -1,7 +1,7 @@
 """Triplet: triplet attention.
 
 Paper: Rotate to Attend: Convolutional Triplet Attention Module, WACV 2021,
-arXiv:2010.03045. Checked against landskape-ai/triplet-attention, whose published
+arXiv:2010.03045. Checked against landskape-ai/triplet-attention (MIT), whose published
 checkpoints have older names, which are read too.
 
 Place: on the block's output; in a MobileNetV2 behind the projection's norm.

@@ -35,6 +35,8 @@ NO_LABEL = 255
 
 HOW_TO_LOOK = 'python -m mmattn data --verify CONFIG lists every such file.'
 NOT_FINITE = 'the annotation has a box that is not finite'
+# Pictures of the colours of labels look like maps of labels.
+IN_COLOUR = 'the map of labels has {} channels; it has to have one, with the label of each pixel'
 
 
 class BadData(UserError):
@@ -173,6 +175,8 @@ class _Guard:
             return None
         name = files[-1] if files else self.dataset.ann_file
         labels = sample.gt_sem_seg.data
+        if len(labels) != 1:  # PackSegInputs leaves a map with channels as it is
+            return name, IN_COLOUR.format(labels.shape[-1])
         sizes = [tuple(data['inputs'].shape[-2:]), tuple(sample.metainfo.get('ori_shape', ()))]
         size = tuple(labels.shape[-2:])
         if size not in sizes:

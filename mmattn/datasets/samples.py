@@ -16,7 +16,7 @@ from mmengine.dataset import BaseDataset
 
 from mmattn.datasets.boxes import CLIPPED, Box, clean_box
 from mmattn.datasets.images import SUFFIXES
-from mmattn.datasets.reading import Fault, local_files, require_own, wrong_labels
+from mmattn.datasets.reading import IN_COLOUR, Fault, local_files, require_own, wrong_labels
 from mmattn.datasets.soundness import fault_of
 from mmattn.utils.errors import one_line
 from mmattn.utils.paths import LEADS_OUT, LeadsOut
@@ -126,6 +126,9 @@ def _look_at_map(
     labels: np.ndarray | None, size: tuple | None, classes: Sequence | None, dataset: BaseDataset
 ) -> Iterator[str]:
     if labels is None:
+        return
+    if labels.ndim > 2 and hasattr(dataset, 'reduce_zero_label'):
+        yield IN_COLOUR.format(labels.shape[2])
         return
     if size and labels.shape[:2] != size:
         high, wide = labels.shape[:2]

@@ -1,5 +1,6 @@
 """An attention in a user's own file works wherever those of mmattn do."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -157,8 +158,8 @@ class NewOne(Attention):
         return x * self.factor
 '''
 FOLLOWS = """
-import importlib.util
 import mmattn, mmattn.attention
+from generate.attention import page
 from mmattn.__main__ import main
 from mmattn.attention import NewOne
 from mmattn.attention.names import attention_names
@@ -172,10 +173,7 @@ assert type(model.layer1[0].attn_after_conv2) is NewOne
 for check in CHECKS[:9]:
     check(NewOne)
 main(['attention'])
-spec = importlib.util.spec_from_file_location('page', 'docs/attention_page.py')
-page = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(page)
-page.main([])
+print(page('NewOne'))
 """
 
 
@@ -185,18 +183,20 @@ def test_a_new_file_in_the_package_is_all_it_takes(project_root, tmp_path):
         pytest.skip('needs the sources of a checkout')
     for name in ('mmattn', 'docs'):
         shutil.copytree(project_root / name, tmp_path / name)
+    shutil.copytree(project_root / 'benchmarks' / 'results', tmp_path / 'benchmarks' / 'results')
     (tmp_path / 'mmattn' / 'attention' / 'new_one.py').write_text(NEW)
 
+    paths = f'{tmp_path}{os.pathsep}{tmp_path / "docs"}'
     done = subprocess.run(
         [sys.executable, '-c', FOLLOWS.format(root=str(tmp_path))],
-        env={'PYTHONPATH': str(tmp_path), 'OMP_NUM_THREADS': '1', 'COLUMNS': '200'},
+        env={'PYTHONPATH': paths, 'OMP_NUM_THREADS': '1', 'COLUMNS': '200'},
         cwd=tmp_path,
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert 'Multiplies by a number' in done.stdout
-    assert '## NewOne' in (tmp_path / 'docs' / 'attention.md').read_text()
+    assert '# NewOne' in done.stdout and '- `factor=0.5`: ' in done.stdout
 
 
 def test_the_readmes_recipe(own, project_root):

@@ -1,5 +1,6 @@
 """The scripts in docs/, as modules."""
 
+import importlib
 import importlib.util
 import sys
 
@@ -22,3 +23,14 @@ def load_script():
         return module
 
     return load
+
+
+@pytest.fixture(scope='session')
+def generate(project_root):
+    """The package docs/generate, which writes pages of the site."""
+    if not (project_root / 'docs' / 'generate').is_dir():
+        pytest.skip('docs/ is in the checkout only, not in the wheel')
+    pytest.importorskip('mmpretrain')
+    sys.path.insert(0, str(project_root / 'docs'))
+    yield importlib.import_module('generate')
+    sys.path.remove(str(project_root / 'docs'))

@@ -78,10 +78,9 @@ def match_classes(image: Image) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Match the detections of an image with the objects of their class.
 
     Returns:
-        ious: With the objects that are not ignored, (detections, objects).
-        partner: As of :func:`match`, objects counted without the ignored ones.
-        counted: Which detections count: not those without an object inside a crowd of
-            their class.
+        The overlaps with the objects that are not ignored, (detections, objects); the partners
+        as of :func:`match`, objects counted without the ignored ones; which detections count:
+        not those without an object inside a crowd of their class.
     """
     objects = ~image.ignored
     ious = overlaps(image.found, image.boxes[objects])

@@ -1,52 +1,36 @@
-#!/usr/bin/env python
-"""Write docs/blocks.md and docs/images/blocks.png: each kind of block, and where attention goes.
-
-    python docs/blocks_page.py
+"""Each kind of block, and where attention goes.
 
 Each backbone is built with an attention at every position, and torch.fx follows its blocks: what
-is drawn is what the code computes. Only the checkout that this file lies in is written.
+is drawn is what the code computes.
 """
 
 import operator
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cache
 
-import matplotlib
-
-matplotlib.use('agg')
-import matplotlib.pyplot as plt
 import torch
 from torch import fx, nn
 
-# The checkout's own mmattn, whichever is installed.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import mmattn  # noqa: F401
+from generate.drawing import draw
+from generate.flow import Step as Box
+from generate.flow import describe, joined
 from mmattn.analysis.tables import markdown_table
 from mmattn.attention import Attention
 from mmattn.attention.listing import PLACES
 from mmattn.backbones.slots import AttentionBlock
 from mmattn.registry import MODELS
-from mmattn.utils.files import write_whole
 
-PAGE = Path(__file__).with_name('blocks.md')
-PICTURE = Path(__file__).parent / 'images' / 'blocks.png'
 DEPTHS = dict(ResNet=50, ResNetV1c=18, ResNeXt=50, Res2Net=50, SERes2Net=50)
 DEPTHS |= dict(ResNetV1d=50, ResNetCIFAR=56, DenseNetCIFAR=100, Res2NetCIFAR=29, SERes2NetCIFAR=29)
 JOINS = {operator.add: '+', operator.iadd: '+', torch.cat: 'concatenate', torch.add: '+'}
-COLOURS = dict(slot='#ffd9a8', join='#ffffff', layer='#e3ecf5')
 INTRO = """# Blocks and their positions
 
-Written by `python docs/blocks_page.py` from the code; do not edit.
-
 `attention=dict(type='SCSA')` puts an attention where its paper does, `position='after_conv1'`
-anywhere else. A block's branches run from top to bottom, curves pass over what lies between
-their ends. In orange the positions, with the kinds of attention that are there unless `position`
-says otherwise (`python -m mmattn attention` tells the kind of each).
-
-![Every kind of block](images/blocks.png)
+anywhere else. In orange the positions of each kind of block; the table below the drawings says
+which kinds of attention are there unless `position` says otherwise (`python -m mmattn attention`
+tells the kind of each).
 
 """
 
@@ -77,6 +61,7 @@ class Tracer(fx.Tracer):
         return iter([obj[i] for i in range(len(parts))])
 
 
+@cache
 def blocks() -> dict[type[AttentionBlock], tuple[list[Step], list[str]]]:
     """Kind of block -> what it computes with an attention everywhere, and the networks with it."""
     found = {}
@@ -125,62 +110,22 @@ def steps(block: AttentionBlock) -> list[Step]:
     return out
 
 
-def describe(module: nn.Module) -> str:
-    """A layer in few words; '' for one that does nothing."""
-    name = type(module).__name__
-    if isinstance(module, nn.Conv2d):
-        depthwise = module.groups == module.in_channels > 1
-        kind = 'depthwise ' if depthwise else 'grouped ' if module.groups > 1 else ''
-        return f'{kind}{"x".join(map(str, module.kernel_size))} conv'
-    if isinstance(module, (nn.Identity, nn.Dropout)) or name == 'DropPath':
-        return ''
-    known = {'ShiftWindowMSA': 'window attention', 'FFN': 'FFN, + its input'}
-    return known.get(name, name.removesuffix('2d'))
+def drawing(kind: type[AttentionBlock], chain: list[Step], placement: str = '') -> str:
+    """A kind of block as a figure; the place of a kind of attention stands out."""
+    boxes = []
+    for step in chain:
+        here = placement and placement in step.default_of
+        kind_of_box = 'here' if here else 'slot' if step.kind == 'slot' else 'box'
+        boxes.append(Box([step.label], list(step.sources), kind=kind_of_box))
+    svg = draw(joined(boxes), f'{kind.__name__}: what it computes, and the positions of attention')
+    return f'<figure><figcaption>{kind.__name__}</figcaption>{svg}</figure>'
 
 
-def lines(step: Step) -> str:
-    return '\n'.join([step.label, ', '.join(step.default_of)]).strip()
-
-
-def draw(kinds: dict[type[AttentionBlock], list[Step]]) -> None:
-    rows = 2
-    width = -(-len(kinds) // rows)
-    fig, axes = plt.subplots(rows, width, figsize=(3.1 * width, 19), height_ratios=[1.6, 1])
-    longest = sorted(kinds.items(), key=lambda item: -len(item[1]))
-    for ax, (kind, chain) in zip(axes.flat, longest, strict=False):
-        ax.set_title(kind.__name__, fontsize=12)
-        ax.set_xlim(-1, 2.5)
-        ax.set_ylim(-len(chain) + 0.3, 0.7)
-        ax.axis('off')
-        style = dict(boxstyle='round,pad=0.3', ec='#445566', lw=0.8)
-        boxes = [
-            ax.text(0, -i, lines(step), ha='center', va='center', fontsize=9, zorder=3)
-            for i, step in enumerate(chain)
-        ]
-        for box, step in zip(boxes, chain, strict=True):
-            box.set_bbox(dict(style, fc=COLOURS[step.kind]))
-    fig.tight_layout()
-    fig.canvas.draw()
-    for ax, (_, chain) in zip(axes.flat, longest, strict=False):
-        boxes = [text.get_bbox_patch() for text in ax.texts]
-        extents = [ax.transData.inverted().transform_bbox(b.get_window_extent()) for b in boxes]
-        for i, step in enumerate(chain):
-            for source in step.sources:
-                arrow = dict(arrowstyle='-|>', color='#445566', lw=0.9, shrinkA=0, shrinkB=0)
-                start, end = (0, extents[source].y0), (0, extents[i].y1)
-                if i - source > 1:  # a curve on the right, the longer the farther out
-                    start, end = (extents[source].x1, -source), (extents[i].x1, -i)
-                    arrow['connectionstyle'] = f'arc3,rad={-0.3 - 1.1 / (i - source)}'
-                ax.annotate('', end, start, arrowprops=arrow, zorder=2)
-    for ax in list(axes.flat)[len(kinds) :]:
-        ax.axis('off')
-    fig.savefig(PICTURE, dpi=80, metadata={'Software': None})
-    plt.close(fig)
-
-
-def render(found: dict) -> str:
-    rows = []
-    for kind, (chain, networks) in found.items():
+def pages() -> dict[str, str]:
+    """The page of all blocks."""
+    rows, drawings = [], []
+    for kind, (chain, networks) in blocks().items():
+        drawings.append(drawing(kind, chain))
         names = f'`{kind.__name__}`', ', '.join(f'`{name}`' for name in networks)
         for step in chain:
             if step.kind == 'slot':
@@ -189,15 +134,10 @@ def render(found: dict) -> str:
                 rows.append([*names, f'`{step.label}`', behind, places])
                 names = '', ''  # in the first row of a block
     head = ['block', 'networks', 'position', 'behind', 'default for attention']
-    return INTRO + markdown_table(head, rows, left=len(head))
+    table = markdown_table(head, rows, left=len(head))
+    return {'blocks.md': f'{INTRO}{in_a_row(drawings)}\n{table}'}
 
 
-def main() -> None:
-    found = blocks()
-    draw({kind: chain for kind, (chain, _) in found.items()})
-    write_whole(PAGE, render(found))
-    print(f'written: {PAGE}, {PICTURE}')
-
-
-if __name__ == '__main__':
-    main()
+def in_a_row(drawings: list[str]) -> str:
+    """Figures beside each other, as far as the page is wide."""
+    return f'```{{raw}} html\n<div class="drawings">{"".join(drawings)}</div>\n```\n'
