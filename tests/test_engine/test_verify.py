@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mmattn.__main__ import main
+from mmattn.datasets.reading import IN_COLOUR
 from mmattn.engine.verify import verify
 
 
@@ -171,24 +172,27 @@ def test_segmentation(tmp_path, monkeypatch, verified):
     Path('segmenter.py').write_text(SEGMENTER)
     for folder in ('img', 'map'):
         Path(folder).mkdir()
-    for number in range(4):
+    for number in range(5):
         cv2.imwrite(f'img/{number}.jpg', picture(number))
         labels = np.full((120, 160), 255 if number == 3 else 1, np.uint8)
         cv2.imwrite(f'map/{number}.png', labels)
     cv2.imwrite('map/0.png', np.full((120, 160), 4, np.uint8))
     cv2.imwrite('map/1.png', np.zeros((100, 160), np.uint8))
     cut_off('map/2.png')
+    # Colours instead of labels, even small ones that would be labels.
+    cv2.imwrite('map/4.png', np.ones((120, 160, 3), np.uint8))
     assert verified('segmenter.py') == (
         1,
         {
             '0.jpg': ['label 4 in the map, but there are 2 classes'],
             '1.jpg': ['the map of labels has 160 x 100 pixels, the image 160 x 120'],
             '2.png': ['cut off, the end of the image is missing'],
+            '4.jpg': [IN_COLOUR.format(3)],
         },
     )
     with open('segmenter.py', 'a') as config:
         config.write('model = dict(decode_head=dict(ignore_index=4))')
-    assert set(verified('segmenter.py')[1]) == {'1.jpg', '2.png'}
+    assert set(verified('segmenter.py')[1]) == {'1.jpg', '2.png', '4.jpg'}
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import DATASETS, init_default_scope
 from torch.utils.data import DataLoader
 
-from mmattn.datasets.reading import KEY, BadData, guard
+from mmattn.datasets.reading import IN_COLOUR, KEY, BadData, guard
 from mmattn.engine.runner import Runner
 from mmattn.engine.survival.bad_data import recorded
 from mmattn.engine.train import train
@@ -320,6 +320,13 @@ def test_map_of_another_size_than_its_image(segmentation):
     notes, _ = read_all(segmentation, 'mmseg')
     ((name, what),) = set(notes)
     assert (name, what[:15]) == (str(path), 'the map of labe')
+
+
+def test_a_map_of_colours(segmentation):
+    path = Path(segmentation['data_root'], 'map', '1.png')
+    cv2.imwrite(str(path), np.zeros((40, 50, 3), np.uint8))
+    notes, _ = read_all(segmentation, 'mmseg')
+    assert set(notes) == {(str(path), IN_COLOUR.format(3))}
 
 
 def test_ignored_labels_are_no_fault(segmentation):
