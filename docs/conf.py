@@ -31,11 +31,12 @@ extensions = [
     'sphinx_design',
 ]
 exclude_patterns = ['README.md', 'generate', '_static']
-suppress_warnings = ['myst.xref_missing'] if os.environ.get('MMATTN_DOCS_DRAFT') else []
 
 myst_enable_extensions = ['attrs_inline', 'colon_fence', 'deflist', 'dollarmath', 'fieldlist']
 myst_heading_anchors = 3
 nb_execution_mode = 'off' if os.environ.get('MMATTN_TUTORIALS') == 'off' else 'force'
+# What is not executed does not tell its language.
+suppress_warnings = ['myst-nb.lexer'] if nb_execution_mode == 'off' else []
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 nb_merge_streams = True

@@ -25,7 +25,8 @@ def enter() -> Path:
     os.chdir(folder)
     os.environ['PATH'] = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
     # What is printed is as wide as the page, and warnings of the toolboxes are not the topic.
-    os.environ.update(COLUMNS='96', PYTHONWARNINGS='ignore', OMP_NUM_THREADS='2')
+    os.environ.update(COLUMNS='96', PYTHONWARNINGS='ignore')
+    os.environ.setdefault('OMP_NUM_THREADS', '2')
     return folder
 
 
