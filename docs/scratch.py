@@ -70,5 +70,66 @@ def generated_coco(root: str, train: int, val: int, size: tuple[int, int]) -> No
         write(dataset, DemoSplit(split, images, size, style, 0, lambda: None))
 
 
+def generated_voc(root: str, classes: tuple[str, ...], splits: dict[str, int]) -> None:
+    """Drawn pictures of 320 x 240 in VOC's layout below ROOT; splits name their numbers."""
+    from types import SimpleNamespace
+
+    from mmattn.datasets.demos import DemoSplit
+    from mmattn.datasets.scenes import SceneStyle
+    from mmattn.datasets.voc.demo import write
+
+    for split, images in splits.items():
+        dataset = SimpleNamespace(
+            metainfo=dict(classes=classes),
+            sub_data_root=root,
+            ann_file=f'{root}/ImageSets/Main/{split}.txt',
+            img_subdir='JPEGImages',
+            ann_subdir='Annotations',
+        )
+        style = SceneStyle(len(classes), extent=(0.25, 0.55))
+        write(dataset, DemoSplit(split, images, (320, 240), style, 0, lambda: None))
+
+
+def generated_masks(root: str, classes: tuple[str, ...], splits: dict[str, int]) -> None:
+    """Drawn pictures of 320 x 240 as ROOT/images/SPLIT/NAME.png, ROOT/annotations/SPLIT/NAME.png.
+
+    Labels are 0, 1, ... of the first eight classes; a margin has the label after the last class.
+    """
+    import numpy as np
+    from PIL import Image
+
+    from mmattn.datasets.demos import DemoSplit, save_image
+    from mmattn.datasets.scenes import SceneStyle
+
+    style = SceneStyle(min(len(classes), 8), stuff=2, count=(2, 4), extent=(0.3, 0.6))
+    for split, images in splits.items():
+        maps = Path(root, 'annotations', split)
+        maps.mkdir(parents=True)
+        demo = DemoSplit(split, images, (320, 240), style, 0, lambda: None)
+        for index, scene in enumerate(demo.scenes()):
+            save_image(scene, Path(root, 'images', split, f'{index:04d}.png'))
+            labels = np.pad(scene.labels[4:-4, 4:-4], 4, constant_values=len(classes))
+            Image.fromarray(labels.astype(np.uint8)).save(maps / f'{index:04d}.png')
+
+
+def shown(*paths: str | Path, width: int = 700) -> None:
+    """Show pictures as small JPEGs, one below the other."""
+    import io
+
+    from IPython.display import Image as Shown
+    from IPython.display import display
+    from PIL import Image
+
+    for path in paths:
+        with Image.open(path) as image:
+            image = image.convert('RGB')
+        height = round(image.height * width / image.width)
+        if image.width > width:
+            image = image.resize((width, height), Image.Resampling.LANCZOS)
+        file = io.BytesIO()
+        image.save(file, 'JPEG', quality=85)
+        display(Shown(file.getvalue(), format='jpeg'))
+
+
 if __name__ == '__main__':
     enter()
