@@ -11,7 +11,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-import pages
+from tests.test_docs import pages
 
 # Commands of others that a page may name; a new one is looked at by whoever adds it here.
 OTHERS = {

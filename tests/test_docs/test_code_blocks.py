@@ -5,7 +5,6 @@ import posixpath
 import re
 import sys
 from functools import cache
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,18 +16,16 @@ from mmengine.registry import DefaultScope, Registry
 
 from mmattn.attention.names import attention_names
 from mmattn.engine.prepare import prepare
-
-sys.path.insert(0, str(Path(__file__).parent))
-command_lines = import_module('command_lines')
-pages = import_module('pages')
-sys.path.pop(0)
+from mmattn.utils.errors import UserError
+from tests.test_docs import command_lines, pages
 
 ROOT = Path(__file__).resolve().parents[2]
 IN_CHECKOUT = (ROOT / 'docs').is_dir()
 PAGES = pages.pages(ROOT) if IN_CHECKOUT else []
 BLOCKS = [block for page in PAGES for block in pages.blocks(page, (ROOT / page).read_text('utf-8'))]
 LANGUAGES = ('python', 'bash', 'text')
-PYTHON = [block for block in BLOCKS if block.language == 'python']
+# What stands on several pages runs once.
+PYTHON = [*{block.text: block for block in BLOCKS if block.language == 'python'}.values()]
 SHELL = [block for block in BLOCKS if block.language == 'bash']
 # Written while the site is built, and checked by it then.
 GENERATED = re.compile(
@@ -74,8 +71,8 @@ def registries(tmp_path):
     roots = [each for each in vars(registry).values() if isinstance(each, Registry)]
     yield
     files = {path.stem for path in tmp_path.glob('*.py')}
-    for each in with_children(roots):
-        for name, cls in [*each.module_dict.items()]:
+    for each in [*with_children(roots)]:
+        for name, cls in [*each._module_dict.items()]:
             if getattr(cls, '__module__', None) in {'__main__', *files}:
                 del each._module_dict[name]
 
@@ -193,6 +190,7 @@ FAULTS = {
     'python tools/train.py CONFIG --bad-data maybe': 'invalid choice',
     'python tools/train.py CONFIG --seed one': 'invalid int',
     'python tools/train.py resnet50_scsa_in1k --cfg-options model.backbone.attenion=None': 'mean',
+    'python tools/train.py CONFIG --cfg-options model.backbone.attention.type=SCSSA': 'SCSSA',
     'python tools/run_table.py --table scsa-4 --gpu 8': 'unknown: --gpu',
     'python tools/run_table.py --table scsa-99': 'scsa-99',
     'tools/dist_train.sh CONFIG --amp': 'is no number of processes',
@@ -219,6 +217,22 @@ def test_a_wrong_command_is_found(line):
     (words,) = pages.commands(line)
     with pytest.raises(command_lines.Wrong, match=re.escape(FAULTS[line])):
         command_lines.Checker(ROOT).check(words)
+
+
+@pytest.mark.parametrize(
+    ('code', 'wrong'),
+    [
+        ('python tools/trian.py', 'is not there'),
+        ('python -m mmattn doktor', 'there is no doktor'),
+        ('python -m mmattn data --verfy CONFIG', 'unknown: --verfy'),
+        ('MAX_RESTART=3 tools/dist_train.sh ...', 'no variable'),
+    ],
+)
+def test_a_wrong_command_within_a_sentence_is_found(code, wrong):
+    (found,) = pages.inline_commands(f'Some say `{code}`.')
+    (words,) = pages.commands(found)
+    with pytest.raises(command_lines.Wrong, match=re.escape(wrong)):
+        command_lines.Checker(ROOT, whole=False).check(words)
 
 
 @pytest.mark.parametrize(
@@ -279,6 +293,19 @@ no = code
     assert pages.anchors(text) == {'label', 'a-page-of-parts', 'a-name-twice', 'a-name-twice-1'}
     assert pages.links(text) == ['x.md#y']
     assert pages.inline_commands(text) == ['python -m mmattn data']
+
+
+def test_a_wrong_config_is_found(tmp_path, registries):
+    text = """
+_base_ = ['mmpretrain::resnet/resnet18_8xb32_in1k.py']
+custom_imports = dict(imports=['mmattn'], allow_failed_imports=False)
+model = dict(backbone=dict(type='mmattn.ResNet', attention=dict(WHAT)))
+"""
+    assert is_config(text) and not is_config('import mmattn\nmodel = dict()')
+    build(tmp_path, 'right.py', text.replace('WHAT', "type='SE', reduction=8"))
+    for wrong in ("type='SES'", "type='SE', ratio=8", "type='SE', position='after_conv9'"):
+        with pytest.raises((KeyError, TypeError, ValueError, UserError)):
+            build(tmp_path, 'wrong.py', text.replace('WHAT', wrong))
 
 
 def test_a_dead_link_is_found():
