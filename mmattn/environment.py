@@ -87,7 +87,10 @@ def install_command(requirement: str, options: str = '') -> str:
     if 'mmcv' not in requirement:
         return f'pip install {arguments}'
     # Its index holds the source only, which compiles against the torch that is there; without
-    # debug information in half of the time.
+    # debug information in half of the time. Installers keep what they built and take it again
+    # whatever the variables say: an mmcv without operators, too.
+    if '--no-cache-dir' not in options:
+        arguments = f'--no-cache-dir {arguments}'
     return (
         "pip install 'setuptools<81' wheel packaging ninja psutil && "
         f'CFLAGS=-g0 MMCV_WITH_OPS=1 pip install --no-build-isolation {arguments}'

@@ -13,8 +13,8 @@ from packaging.specifiers import SpecifierSet
 
 import mmattn
 from mmattn.__main__ import main
-from mmattn.doctor.mismatches import Findings, mismatches
-from mmattn.environment import PARTS, stack_problems
+from mmattn.doctor.mismatches import REBUILD, Findings, mismatches
+from mmattn.environment import PARTS, install_command, stack_problems
 
 MAINTAINED = dict(part.maintained.split('==') for part in PARTS)
 ORIGINAL = dict(part.original.split('==') for part in PARTS)
@@ -235,6 +235,12 @@ def test_a_users_module_registers_everything(tmp_path):
     environ = {**os.environ, 'PYTHONPATH': str(Path(mmattn.__file__).parents[1])}
     done = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout == "<class 'mmattn.attention.se.SE'>\n", done.stderr
+
+
+def test_no_cached_mmcv_without_operators_is_taken_for_a_build():
+    for options in ('', REBUILD):
+        assert install_command('onedl-mmcv==2.3.6', options).count('--no-cache-dir') == 1
+    assert install_command('onedl-mmengine==0.10.12') == "pip install 'onedl-mmengine==0.10.12'"
 
 
 def test_no_mismatch_in_the_tested_versions():
