@@ -20,7 +20,6 @@ from mmattn.datasets.images import SUFFIXES
 from mmattn.datasets.soundness import fault_of, is_cut_off
 from mmattn.utils.errors import UserError, one_line
 from mmattn.utils.paths import LEADS_OUT, LeadsOut, require_inside
-from mmattn.utils.walk import iter_dicts
 
 # What is wrong with a sample: its file, and what.
 Fault = tuple[str, str]
@@ -32,6 +31,8 @@ ATTEMPTS = 50
 # A bug of a transform fails for any sample, a bad sample by itself.
 OTHERS = 3
 NO_LABEL = 255
+# mmseg's, whose ignore_index is NO_LABEL by default.
+SEGMENTATION_HEADS = ('decode_head', 'auxiliary_head')
 
 HOW_TO_LOOK = 'python -m mmattn data --verify CONFIG lists every such file.'
 NOT_FINITE = 'the annotation has a box that is not finite'
@@ -71,17 +72,19 @@ def readers(dataset: Any) -> Iterator[BaseDataset]:
 
 def ignore(dataset: Any, model: Any) -> None:
     """Tell the data sets below any wrappers which labels the heads of a model's config ignore."""
-    given = (each.get('ignore_index') for each in iter_dicts(model))
-    labels = {label for label in given if isinstance(label, int)}
+    parts = [(model or {}).get(part) for part in SEGMENTATION_HEADS]
+    heads = [head for part in parts for head in (part if isinstance(part, list) else [part])]
+    ignored = [{head.get('ignore_index', NO_LABEL)} for head in heads if head]
     for each in readers(dataset):
-        each.ignored_by_model = labels
+        # What one of the heads does not ignore, is out of bounds for its loss.
+        each.ignored_by_model = set.intersection(*ignored) if ignored else None
 
 
 def wrong_labels(dataset: BaseDataset, labels: Any) -> Any:
     """Those of a map of labels that are no class and that nothing ignores."""
     wrong = labels >= len(dataset.metainfo['classes'])
-    ignored = getattr(dataset, 'ignored_by_model', set())
-    for label in {NO_LABEL, dataset.ignore_index, *ignored}:
+    ignored = getattr(dataset, 'ignored_by_model', None)
+    for label in {NO_LABEL, dataset.ignore_index} if ignored is None else ignored:
         wrong = wrong & (labels != label)
     return labels[wrong]
 

@@ -192,7 +192,10 @@ def test_segmentation(tmp_path, monkeypatch, verified):
     )
     with open('segmenter.py', 'a') as config:
         config.write('model = dict(decode_head=dict(ignore_index=4))')
-    assert set(verified('segmenter.py')[1]) == {'1.jpg', '2.png', '4.jpg'}
+    faults = verified('segmenter.py')[1]
+    # A loss that ignores 4 does not ignore 255.
+    assert set(faults) == {'1.jpg', '2.png', '3.jpg', '4.jpg'}
+    assert faults['3.jpg'] == ['label 255 in the map, but there are 2 classes']
 
 
 @pytest.mark.parametrize(

@@ -403,6 +403,11 @@ def test_what_the_heads_of_a_model_ignore_is_no_fault(segmentation, tmp_path):
     )
     cfg.val_dataloader.dataset.pipeline.pop(2)
     Runner.from_cfg(cfg).train()
+    path = Path(segmentation['data_root'], 'map', '0.png')
+    cv2.imwrite(str(path), np.full((40, 50), 255, np.uint8))
+    cfg.work_dir = str(tmp_path / 'not_ignored')
+    with pytest.raises(BadData, match='label 255, but there are 2 classes'):
+        Runner.from_cfg(cfg).train()
     del cfg.model.decode_head.ignore_index
     cfg.work_dir = str(tmp_path / 'again')
     with pytest.raises(BadData, match='label 7, but there are 2 classes'):
