@@ -16,7 +16,7 @@ from tests.test_docs import pages
 # Commands of others that a page may name; a new one is looked at by whoever adds it here.
 OTHERS = {
     *('apt-get', 'cd', 'cp', 'export', 'git', 'ls', 'mkdir', 'nvidia-smi', 'tar', 'unzip'),
-    *('head', 'sed', 'shuf', 'sort', 'sphinx-build', 'tail'),
+    *('awk', 'head', 'sed', 'sort', 'sphinx-build', 'tail'),
 }
 # Those that start the rest of their line, with options of their own that take a word.
 STARTERS = {'nohup': (), 'nice': (), 'time': (), 'sbatch': (), 'uv run': ('--group', '--extra')}
