@@ -282,17 +282,17 @@ def test_plugins_and_several_attentions_share_the_slots(name):
 
 
 def recipe(root):
-    """The README's lines on learning rate and weight decay of a warm start."""
-    text = (root / 'README.md').read_text(encoding='utf-8')
+    """The lines of docs/how_to/freezing.md on learning rate and weight decay of a warm start."""
+    text = (root / 'docs' / 'how_to' / 'freezing.md').read_text(encoding='utf-8')
     line = next(line for line in text.splitlines() if 'custom_keys' in line)
     return dict(paramwise_cfg=eval(line.strip().removeprefix('paramwise_cfg=').removesuffix(')')))
 
 
 @pytest.mark.parametrize('scope', MODELS)
 @pytest.mark.parametrize('name', [name for name in NETS if name != 'SERes2Net'])
-def test_the_readmes_warm_start_keeps_a_stock_models_outputs(project_root, name, scope):
-    if not (project_root / 'README.md').is_file():
-        pytest.skip('the README is in the checkout only, not in the wheel')
+def test_the_documented_warm_start_keeps_a_stock_models_outputs(project_root, name, scope):
+    if not (project_root / 'docs').is_dir():
+        pytest.skip('docs/ is in the checkout only, not in the wheel')
     stock = build(MODELS[scope](name), scope).eval()
     model = build(MODELS[scope](name, attention=dict(type='SE', warm_start=True)), scope).eval()
     missing, unexpected = model.load_state_dict(stock.state_dict(), strict=False)
