@@ -199,12 +199,12 @@ def test_a_new_file_in_the_package_is_all_it_takes(project_root, tmp_path):
     assert '# NewOne' in done.stdout and '- `factor=0.5`: ' in done.stdout
 
 
-def test_the_readmes_recipe(own, project_root):
-    readme = project_root / 'README.md'
-    if not readme.is_file():
-        pytest.skip('reads the README of a checkout, and this is none')
-    blocks = re.findall(r'```python\n(.*?)```', readme.read_text(encoding='utf-8'), re.DOTALL)
-    (recipe,) = [block for block in blocks if 'class Mine' in block]
+def test_the_tutorials_recipe(own, project_root):
+    page = project_root / 'docs' / 'tutorials' / 'own_attention.md'
+    if not page.is_file():
+        pytest.skip('reads a page of a checkout, and this is none')
+    text = page.read_text(encoding='utf-8')
+    recipe = re.search(r'%%writefile mine.py\n(.*?)```', text, re.DOTALL)[1]
     (own / 'mine.py').write_text(recipe)
     from mine import Mine
 
