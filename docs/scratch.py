@@ -7,6 +7,7 @@ taken from shared/data beside the checkout where that is there, else generated.
 import atexit
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -28,6 +29,23 @@ def enter() -> Path:
     os.environ.update(COLUMNS='96', PYTHONWARNINGS='ignore')
     os.environ.setdefault('OMP_NUM_THREADS', '2')
     return folder
+
+
+def run_as_script() -> None:
+    """`!` prints what a file would get, no progress bars; a command that fails ends the page."""
+    from IPython import get_ipython
+
+    def system(command: str) -> None:
+        command = shell.var_expand(command, depth=1)
+        done = subprocess.run(
+            ['bash', '-c', command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        print(done.stdout, end='')
+        if done.returncode:
+            raise RuntimeError(f'exit status {done.returncode}: {command}')
+
+    shell = get_ipython()
+    shell.system = system
 
 
 def real_data(name: str) -> Path | None:
@@ -133,3 +151,4 @@ def shown(*paths: str | Path, width: int = 700) -> None:
 
 if __name__ == '__main__':
     enter()
+    run_as_script()
