@@ -40,6 +40,21 @@ class Detached(Halves):
         return x.detach() * self.scale + 0 * x
 
 
+class LosesThePath(Halves):
+    """Its one hidden unit of few channels may be where the ReLU is flat."""
+
+    def __init__(self, in_channels, warm_start=False):
+        super().__init__(in_channels, warm_start)
+        hidden = in_channels // 4
+        self.mlp = nn.Sequential(
+            nn.Linear(in_channels, hidden), nn.ReLU(), nn.Linear(hidden, in_channels)
+        )
+
+    def attend(self, x):
+        gates = self.mlp(x.mean((2, 3)).detach())[..., None, None]
+        return super().attend(x) * gates.sigmoid()
+
+
 class NotANumber(Halves):
     def attend(self, x):
         return x / x.var((2, 3), keepdim=True).sqrt() * self.scale
@@ -147,7 +162,8 @@ def test_a_sound_attention_passes():
         (Shrinks, 'sizes', r'\(2, 128, 1, 1\) becomes \(2, 64, 1, 1\)'),
         (NotANumber, 'sizes', '1x1, eval: the output is not finite'),
         (Unused, 'sizes', 'scale gets no gradient'),
-        (Detached, 'gradients', ''),
+        (Detached, 'gradients', 'Jacobian mismatch'),
+        (LosesThePath, 'gradients', 'Jacobian mismatch'),
         (NeedsSeveral, 'one_value', 'more than 1 value per channel'),
         (KnowsItsRows, 'dims', ''),
         (TakesAnything, 'dims', r'an input of \(2, 128\) is accepted'),
