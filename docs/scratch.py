@@ -54,18 +54,36 @@ def real_data(name: str) -> Path | None:
     return path if path.exists() else None
 
 
-def generated_folder(root: str, train: int, val: int) -> None:
-    """Six classes of drawn pictures of 64 x 64, as ROOT/train/CLASS/NAME.jpg and ROOT/val/..."""
+# Shapes and colours of mmattn.datasets.scenes, in its order.
+SHAPES = 'red_disc', 'green_square', 'blue_triangle', 'yellow_star', 'pink_cross', 'cyan_arrow'
+
+
+def generated_folder(root: str, train: int, val: int, names: tuple[str, ...] = SHAPES) -> None:
+    """Classes of drawn pictures of 64 x 64, as ROOT/train/CLASS/NAME.jpg and ROOT/val/..."""
     from mmattn.datasets.demos import DemoSplit, save_image
     from mmattn.datasets.scenes import SceneStyle
 
-    # Shapes and colours of mmattn.datasets.scenes, in its order.
-    names = 'red_disc', 'green_square', 'blue_triangle', 'yellow_star', 'pink_cross', 'cyan_arrow'
     style = SceneStyle(len(names), count=(1, 1), extent=(0.3, 0.85))
     for split, images in dict(train=train, val=val).items():
         demo = DemoSplit(split, images, (64, 64), style, 0, lambda: None)
         for index, scene in enumerate(demo.scenes(cycle=True)):
             save_image(scene, Path(root, split, names[index % len(names)], f'{index:04d}.jpg'))
+
+
+def some_of_cifar10(archive: Path, root: str, names: tuple[str, ...], each: dict[str, int]) -> None:
+    """The first pictures of some classes, as ROOT/train/CLASS/NAME.jpg and ROOT/val/..."""
+    import tarfile
+
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            if not member.isfile():
+                continue
+            split, name, file = Path(member.name).parts
+            split = dict(train='train', test='val')[split]
+            if name in names and int(Path(file).stem) < each[split]:
+                target = Path(root, split, name, file)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(tar.extractfile(member).read())
 
 
 def generated_coco(root: str, train: int, val: int, size: tuple[int, int]) -> None:
