@@ -334,6 +334,17 @@ def test_the_tool_measures_side_by_side(tool, demo_of, tmp_path, capsys):
     assert one['mean'] == pytest.approx(np.mean(each))
 
 
+def test_number_holds_for_a_folder_too(tool, demo_of, tmp_path):
+    _, config, checkpoint = demo_of('segmenter')
+    folder, out = tmp_path / 'images', tmp_path / 'out'
+    folder.mkdir()
+    for name in 'abc':
+        cv2.imwrite(str(folder / f'{name}.png'), np.zeros((32, 32, 3), np.uint8))
+    words = [config, checkpoint, folder, '--number', 2, '--device', 'cpu']
+    assert tool(*words, '--out', out) == 0
+    assert len(json.loads((out / 'cam.json').read_text())['images']) == 2
+
+
 @pytest.mark.parametrize(
     ('words', 'message'),
     [

@@ -92,7 +92,11 @@ def parse_args() -> argparse.Namespace:
         help='ground truth for any images: a PNG of the same name for each, not 0 on the object',
     )
     parser.add_argument(
-        '--number', type=positive, metavar='N', help='of images at most; default 12, with --iou 100'
+        '--number',
+        type=positive,
+        metavar='N',
+        help='of images at most; default 12, with --iou 100, and all of a folder, which begins '
+        'with its first',
     )
     parser.add_argument(
         '--seed', type=int, default=0, metavar='N', help='draws the images; default 0'

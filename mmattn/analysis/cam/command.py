@@ -36,7 +36,7 @@ def explain(
     Args:
         models: Each ``CONFIG CHECKPOINT [KEY=VALUE ...]``; the first one's data is looked at.
         names: What to call them.
-        number: Of images of the data set; default 12, with IoU 100.
+        number: Of images at most; default 12 of the data set, with IoU 100, and all of a folder.
         asked: See :class:`mmattn.analysis.cam.run.Setting`.
 
     Raises:
@@ -80,7 +80,7 @@ def explain(
     if image is None:
         images = first.trained.test_images(number or (100 if setting.iou else 12), seed)
     else:
-        images = list_images([image])
+        images = list_images([image])[:number]
     method = setting.method or METHOD_OF[scopes[0]]
     folder = Path(out or Path('work_dirs', Path(described[0].config).stem, method))
     bar = partial(track, description='looking', console=console, disable=not console.is_terminal)
