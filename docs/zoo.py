@@ -7,6 +7,7 @@ only if a run is kept. Only the checkout that this file lies in is written.
 """
 
 import argparse
+import ast
 import csv
 import io
 import json
@@ -284,10 +285,23 @@ def _link(config: str) -> str:
 def _others(root: Path, members: list[Size]) -> str:
     rows = []
     for size in members:
-        text = (root / 'configs' / f'{size.config}.py').read_text(encoding='utf-8')
-        summary = text.split('"""')[1].strip().split('\n')[0].rstrip('.')
+        summary = summary_of(root / 'configs' / f'{size.config}.py')
         rows.append([_link(size.config), summary, *_counts(size)])
     return '## Further configs\n\n' + markdown_table(['config', 'what', *COUNTS], rows, left=2)
+
+
+def summary_of(config: Path) -> str:
+    """The first line of a config's docstring.
+
+    Raises:
+        UserError: If it has none.
+    """
+    text = ast.get_docstring(ast.parse(config.read_text(encoding='utf-8')))
+    if not text:
+        raise UserError(
+            f'{config.name} has no docstring: its first line is what the zoo says of it'
+        )
+    return text.split('\n')[0].rstrip('.')
 
 
 def _runs(runs: dict[str, dict]) -> str:

@@ -42,7 +42,8 @@ def pages() -> dict[str, str]:
         rows.append(_row(sizes[row.config, ' '.join(options)], cells))
     for stem in zoo.config_stems(zoo.ROOT / 'configs'):
         if stem not in in_tables:
-            cells = [_summary(stem), '', _ours(runs.get(stem)), _command(stem, [])]
+            summary = zoo.summary_of(zoo.ROOT / 'configs' / f'{stem}.py')
+            cells = [summary, '', _ours(runs.get(stem)), _command(stem, [])]
             rows.append(_row(sizes[stem, ''], cells))
     head = ['config', 'attention', 'data', 'parameters (M)', 'multiply-adds (G)', 'what']
     head += ["paper's", 'ours', 'command: `python tools/train.py ...`']
@@ -85,8 +86,3 @@ def _ours(run: dict | None) -> str:
 def _command(config: str, options: list[str]) -> str:
     words = ' '.join(['--cfg-options', *options]) if options else ''
     return f'`configs/{config}.py {words}`'.replace(' `', '`')
-
-
-def _summary(stem: str) -> str:
-    text = (zoo.ROOT / 'configs' / f'{stem}.py').read_text(encoding='utf-8')
-    return text.split('"""')[1].strip().split('\n')[0].rstrip('.')

@@ -136,6 +136,8 @@ def test_a_config_without_a_size_or_a_family_is_named(load_script, copy, capsys)
     assert 'not measured: resnet50_new_in1k; run python docs/zoo.py --measure new' in said
     with pytest.raises(UserError, match='vit_new: no family of docs/families.yml'):
         zoo.family_of('vit_new')
+    with pytest.raises(UserError, match='resnet50_new_in1k.py has no docstring'):
+        zoo.summary_of(copy / 'configs' / 'resnet50_new_in1k.py')
 
 
 def test_measured_sizes_survive_writing(load_script, copy):
