@@ -103,12 +103,15 @@ val_evaluator = dict(ann_file=data_root + 'coco/val.json')
 test_evaluator = val_evaluator
 """,
     'configs/faster_rcnn_r50_se_1x_toys.py': """
+'''Faster R-CNN R50 + SE on toys.'''
+
 _base_ = [
     'mmdet::_base_/models/faster-rcnn_r50_fpn.py',
     '_base_/datasets/toys.py',
     'mmdet::_base_/schedules/schedule_1x.py',
     'mmdet::_base_/default_runtime.py',
 ]
+custom_imports = dict(imports=['mmattn'], allow_failed_imports=False)
 model = dict(
     backbone=dict(type='mmattn.ResNet', attention=dict(type='SE')),
     roi_head=dict(bbox_head=dict(num_classes=2)),
