@@ -27,6 +27,10 @@ from mmattn.weights.models import as_tuple, random_images, relative_error
 TOLERANCE = 1e-4
 FORMATS = {'onnx': '.onnx', 'torch': '.pt2'}
 
+# Least side of the image that a program is made of. A map that is a single window, or a single
+# place, is taken for one whose size is 1 for ever; 512 leaves 16 x 16 behind a stride of 32.
+LARGE = 512
+
 Run = Callable[[Tensor], tuple[Tensor, ...]]
 Size = tuple[int, int]
 
@@ -66,7 +70,7 @@ def export(
     path: Path,
     kind: str,
     size: Size = (224, 224),
-    check_size: Size = (256, 315),
+    check_size: Size = (450, 230),
     force: bool = False,
 ) -> Exported:
     """Export a module with dynamic batch, height and width, and check the file.
@@ -74,7 +78,8 @@ def export(
     Args:
         module: What :func:`choose_part` returns.
         kind: 'onnx' or 'torch'.
-        size: (height, width) with which it is traced and checked.
+        size: (height, width) with which it is checked; it is traced with a larger one, unless the
+            network takes none.
         check_size: A second one with which it is checked.
 
     Raises:
@@ -92,7 +97,7 @@ def export(
         warnings.simplefilter('ignore')
         file = Path(folder) / f'model{FORMATS[kind]}'
         example = random_images(2, size)
-        program = trace(module, example) if NEW_TORCH else None
+        program = _program(module, size) if NEW_TORCH else None
         if kind == 'torch':
             torch.export.save(program, file)
             run = torch.export.load(file).module()
@@ -144,6 +149,15 @@ def _explaining(module: Network, what: str) -> Iterator[None]:
             f'{type(error).__name__}: {text}',
             exit_code=1,
         ) from error
+
+
+def _program(module: Network, size: Size) -> Any:
+    """What :func:`trace` makes of a large image; of ``size`` where the network takes none."""
+    large = tuple(max(side, LARGE) for side in size)
+    try:
+        return trace(module, random_images(2, large))
+    except UserError:
+        return trace(module, random_images(2, size))
 
 
 def trace(module: Network, example: Tensor) -> Any:

@@ -131,6 +131,19 @@ def test_every_attention_at_every_size(tmp_path, name):
     assert max(done.errors.values()) < 1e-4 and done.least == (1, 1)
 
 
+@needs_onnx
+@new_torch_only
+@pytest.mark.parametrize('name', ['PCSA', 'SCSA'])
+def test_an_example_of_one_window_ties_nothing_to_it(tmp_path, name):
+    """A ResNet's last map of 7 x 7 is one window of SCSA's: larger images went wrong, unsaid."""
+    module = Network(randomised(Alone(name)))
+    done = export(module, tmp_path / 'x.onnx', 'onnx', (7, 9), (5, 8))
+    assert done.least == (1, 1)
+    image = torch.randn(1, 3, 16, 30)
+    (out,) = onnx_session(tmp_path / 'x.onnx').run(None, {'image': image.numpy()})
+    torch.testing.assert_close(torch.from_numpy(out), module(image)[0], atol=1e-4, rtol=1e-3)
+
+
 class Windows(torch.nn.Module):
     """Needs images of 7 x 7 at least."""
 

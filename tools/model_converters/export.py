@@ -38,12 +38,12 @@ def parse_args() -> argparse.Namespace:
         choices=['onnx', 'torch'],
         help='default: by the ending of DST, torch for .pt2 and onnx for all others',
     )
-    parser.add_argument('--size', **SIZE, default=[224, 224], help='of the example')
+    parser.add_argument('--size', **SIZE, default=[224, 224], help='at which the file is checked')
     parser.add_argument(
         '--check-size',
         **SIZE,
-        default=[256, 315],
-        help='second size at which the file is checked; default: %(default)s',
+        default=[450, 230],
+        help='second size at which it is checked; default: %(default)s',
     )
     return parser.parse_args()
 
