@@ -20,7 +20,7 @@ def run(command: Callable[[], object]) -> int:
         Exit status: 0, the error's own (2 for wrong use), or that of the signal which has
         stopped it. Other exceptions pass with their traceback.
     """
-    mmengine.logging.print_log = _print_log
+    hush_imports()
     with signals.handled():
         try:
             choice.mode()  # a wrong MMATTN_KERNELS shows before anything is built
@@ -51,7 +51,12 @@ def _known(error: BaseException) -> UserError | None:
     return None if message is None else UserError(message)
 
 
+def hush_imports() -> None:
+    """Leave out what the toolboxes' imports print about an optional package."""
+    mmengine.logging.print_log = _print_log
+
+
 def _print_log(message: object, *args, **options) -> None:
-    """mmengine's, but for what the toolboxes' imports print about an optional package."""
+    """mmengine's, but for what :func:`hush_imports` leaves out."""
     if not str(message).startswith('Could not import OneDL'):
         print_log(message, *args, **options)

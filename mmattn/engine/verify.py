@@ -21,6 +21,7 @@ from mmattn.datasets.folders import members
 from mmattn.datasets.layouts import nearest
 from mmattn.datasets.reading import Fault, ignore
 from mmattn.engine.class_check import reader_of
+from mmattn.engine.cli import hush_imports
 from mmattn.engine.data_check import check_data
 from mmattn.engine.data_root import set_data_root
 from mmattn.engine.mistakes import explain_building
@@ -51,6 +52,7 @@ def verify(
     Raises:
         UserError: If the config is wrong, or data that it needs is not there at all.
     """
+    hush_imports()
     steps = [data_root and partial(set_data_root, data_root=data_root), _check]
     console = Console(stderr=True)
     faults: Counter[Fault] = Counter()

@@ -5,8 +5,10 @@ import os
 from pathlib import Path
 
 import cv2
+import mmengine.logging
 import numpy as np
 import pytest
+from mmengine.logging import print_log
 
 from mmattn.__main__ import main
 from mmattn.datasets.reading import IN_COLOUR
@@ -66,6 +68,13 @@ def test_says_what_it_has_read(project, capfd):
     said = capfd.readouterr()
     assert said.out == ''
     assert '16 samples read (train 8, val 8)' in ' '.join(said.err.split())
+
+
+def test_imports_of_the_toolboxes_say_nothing(project, capfd, monkeypatch):
+    monkeypatch.setattr(mmengine.logging, 'print_log', print_log)
+    verify('tiny.py')
+    mmengine.logging.print_log('Could not import OneDL')  # as mmseg does
+    assert 'OneDL' not in ''.join(capfd.readouterr())
 
 
 def test_another_data_root_and_options(project, verified):
