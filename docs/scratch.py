@@ -28,6 +28,8 @@ def enter() -> Path:
     # What is printed is as wide as the page, and warnings of the toolboxes are not the topic.
     os.environ.update(COLUMNS='96', PYTHONWARNINGS='ignore')
     os.environ.setdefault('OMP_NUM_THREADS', '2')
+    # Jupyter sets it, and a pipe passes for a terminal then.
+    os.environ.pop('FORCE_COLOR', None)
     return folder
 
 
@@ -38,7 +40,10 @@ def run_as_script() -> None:
     def system(command: str) -> None:
         command = shell.var_expand(command, depth=1)
         done = subprocess.run(
-            ['bash', '-c', command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            ['bash', '-o', 'pipefail', '-c', command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         print(done.stdout, end='')
         if done.returncode:
