@@ -16,7 +16,7 @@ from tests.test_docs import pages
 # Commands of others that a page may name; a new one is looked at by whoever adds it here.
 OTHERS = {
     *('apt-get', 'cd', 'cp', 'export', 'git', 'ls', 'mkdir', 'nvidia-smi', 'tar', 'unzip'),
-    *('awk', 'head', 'sed', 'sort', 'sphinx-build', 'tail'),
+    *('awk', 'head', 'rm', 'sed', 'sort', 'sphinx-build', 'tail'),
 }
 # Those that start the rest of their line, with options of their own that take a word.
 STARTERS = {'nohup': (), 'nice': (), 'time': (), 'sbatch': (), 'uv run': ('--group', '--extra')}
@@ -25,7 +25,7 @@ VARIABLES = {
     *('CPUS_PER_TASK', 'GPUS', 'GPUS_PER_NODE', 'MASTER_ADDR', 'MAX_RESTARTS', 'MMATTN_KERNELS'),
     *('MMATTN_TUTORIALS', 'NNODES', 'NODE_RANK', 'PORT', 'PYTHON', 'SRUN_ARGS'),
     *('CUDA_VISIBLE_DEVICES', 'OMP_NUM_THREADS', 'TRITON_INTERPRET'),
-    *('CXX', 'FORCE_CUDA', 'MMCV_WITH_OPS'),
+    *('CFLAGS', 'CXX', 'FORCE_CUDA', 'MMCV_WITH_OPS', 'UV_CACHE_DIR'),
 }
 # Shell scripts: how many words of their own they take, and the script that the rest is for.
 LAUNCHERS = {
@@ -95,6 +95,8 @@ class Checker:
             self._uv(rest)
         elif command in LAUNCHERS:
             self._launcher(command, rest)
+        elif command == 'docs/quick_start.py':  # hands its words on
+            self._script('tools/train.py', rest or ['CONFIG'])
         elif command.startswith(('.ci/', 'tools/')):
             self._exists(command)
         elif command not in OTHERS:
@@ -142,7 +144,7 @@ class Checker:
     def _uv(self, words: list[str]) -> None:
         if words[:1] == ['pip']:
             self._pip(words[1:])
-        elif words[:1] not in (['sync'], ['venv'], ['build'], ['lock']):
+        elif words[:1] not in (['sync'], ['venv'], ['build'], ['lock'], ['cache']):
             raise Wrong(f'uv {" ".join(words[:1])} is no known command')
 
     def _launcher(self, script: str, words: list[str]) -> None:
