@@ -147,7 +147,7 @@ def test_the_quick_start_s_network_needs_no_operators(quick_start):
         register_all_modules()
         cfg, _ = prepare(words[0], words[words.index('--cfg-options') + 1:])
         model = MODELS.build(cfg.model)
-        print(model(torch.zeros(2, 3, 64, 64), mode='tensor')[0].shape)
+        print(model(torch.zeros(2, 3, 64, 64), mode='tensor').shape)
         print(sum(type(m).__name__ == 'SCSA' for m in model.modules()))
         assert not any(name.startswith(('mmdet', 'mmseg', 'mmcv._ext')) for name in sys.modules)
         """,
