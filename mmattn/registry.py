@@ -74,8 +74,13 @@ class LazyRegistry(roots.Registry):
     def _import(self, name: str) -> None:
         if name not in self.modules or name in self._module_dict:
             return
-        # Whatever loads a member's weights reads them safely.
-        import_module('mmattn.utils.loading')
+        try:
+            # Whatever loads a member's weights reads them safely.
+            import_module('mmattn.utils.loading')
+        except ModuleNotFoundError as error:
+            # The maintained mmengine does not bring OpenCV, without which none of its loading runs.
+            if error.name != 'cv2':
+                raise
         try:
             import_module(self.modules[name])
         except ModuleNotFoundError as error:
