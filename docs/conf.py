@@ -7,6 +7,7 @@ MMATTN_TUTORIALS=off leaves the tutorials unexecuted: a look at the pages takes 
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 # The checkout's own mmattn, whichever is installed, and what is beside this file.
@@ -37,7 +38,10 @@ myst_heading_anchors = 3
 nb_execution_mode = 'off' if os.environ.get('MMATTN_TUTORIALS') == 'off' else 'force'
 # What is not executed does not tell its language.
 suppress_warnings = ['myst-nb.lexer'] if nb_execution_mode == 'off' else []
-nb_execution_timeout = 300
+nb_execution_timeout = 900  # of a cell
+# Where the tutorials work (scratch.py): a kernel that is ended cannot remove it itself.
+scratch = tempfile.TemporaryDirectory(prefix='mmattn_tutorials_')
+os.environ['MMATTN_SCRATCH'] = scratch.name
 nb_execution_raise_on_error = True
 nb_merge_streams = True
 # Progress bars and logs are the same text on both streams.

@@ -18,7 +18,7 @@ LINKED = ('benchmarks', 'configs', 'docs', 'tools')
 
 def enter() -> Path:
     """Make the folder, and change into it; `python` in it is the one that runs this."""
-    folder = Path(tempfile.mkdtemp(prefix='mmattn_tutorial_'))
+    folder = Path(tempfile.mkdtemp(prefix='mmattn_tutorial_', dir=os.environ.get('MMATTN_SCRATCH')))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for name in LINKED:
         (folder / name).symlink_to(ROOT / name)
