@@ -36,7 +36,7 @@ exclude_patterns = ['README.md', 'generate', '_static']
 myst_enable_extensions = ['attrs_inline', 'colon_fence', 'deflist', 'dollarmath', 'fieldlist']
 myst_heading_anchors = 3
 nb_execution_mode = 'off' if os.environ.get('MMATTN_TUTORIALS') == 'off' else 'force'
-# IPython's lexer does not know a command that goes on in the next line, and colours it all the same.
+# IPython's lexer does not know a command that goes on in the next line; it colours it all the same.
 suppress_warnings = ['misc.highlighting_failure']
 if nb_execution_mode == 'off':
     suppress_warnings.append('myst-nb.lexer')  # what is not executed does not tell its language
