@@ -42,7 +42,7 @@ if nb_execution_mode == 'off':
     suppress_warnings.append('myst-nb.lexer')  # what is not executed does not tell its language
 nb_execution_timeout = 900  # of a cell
 # Where the tutorials work (scratch.py): a kernel that is ended cannot remove it itself.
-scratch = tempfile.TemporaryDirectory(prefix='mmattn_tutorials_')
+scratch = tempfile.TemporaryDirectory(prefix='mmattn_')
 os.environ['MMATTN_SCRATCH'] = scratch.name
 nb_execution_raise_on_error = True
 nb_merge_streams = True

@@ -18,7 +18,7 @@ LINKED = ('benchmarks', 'configs', 'docs', 'tools')
 
 def enter() -> Path:
     """Make the folder, and change into it; `python` in it is the one that runs this."""
-    folder = Path(tempfile.mkdtemp(prefix='mmattn_tutorial_', dir=os.environ.get('MMATTN_SCRATCH')))
+    folder = Path(tempfile.mkdtemp(prefix='mmattn_', dir=os.environ.get('MMATTN_SCRATCH')))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for name in LINKED:
         (folder / name).symlink_to(ROOT / name)
@@ -26,7 +26,7 @@ def enter() -> Path:
     os.chdir(folder)
     os.environ['PATH'] = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
     # What is printed is as wide as the page, and warnings of the toolboxes are not the topic.
-    os.environ.update(COLUMNS='96', PYTHONWARNINGS='ignore')
+    os.environ.update(COLUMNS='84', PYTHONWARNINGS='ignore')
     os.environ.setdefault('OMP_NUM_THREADS', '2')
     # Jupyter sets it, and a pipe passes for a terminal then.
     os.environ.pop('FORCE_COLOR', None)
