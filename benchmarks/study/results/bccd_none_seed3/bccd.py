@@ -1,0 +1,2 @@
+_base_ = ['../../bccd.py']
+randomness = dict(seed=3)
