@@ -34,11 +34,10 @@ def enter() -> Path:
 
 
 def run_as_script() -> None:
-    """`!` prints what a file would get, no progress bars; a command that fails ends the page."""
+    """`!` and `%%bash` print what a file would get, whole; a command that fails ends the page."""
     from IPython import get_ipython
 
-    def system(command: str) -> None:
-        command = shell.var_expand(command, depth=1)
+    def run(command: str) -> None:
         done = subprocess.run(
             ['bash', '-o', 'pipefail', '-c', command],
             stdout=subprocess.PIPE,
@@ -50,7 +49,8 @@ def run_as_script() -> None:
             raise RuntimeError(f'exit status {done.returncode}: {command}')
 
     shell = get_ipython()
-    shell.system = system
+    shell.system = lambda command: run(shell.var_expand(command, depth=1))
+    shell.register_magic_function(lambda _, cell: run(cell), 'cell', 'bash')
 
 
 def real_data(name: str) -> Path | None:
