@@ -1,5 +1,6 @@
 """``python -m mmattn data --verify CONFIG``: every image and annotation of a config, beforehand."""
 
+import multiprocessing
 import os
 import sys
 import time
@@ -121,7 +122,10 @@ def _read(
 ) -> Iterator[tuple[int, list[Fault]]]:
     """Read all samples in several processes; yields how many were read, and what is wrong."""
     workers = processes or _cores()
-    start = partial(ProcessPoolExecutor, workers, initializer=samples.begin, initargs=(datasets,))
+    # As mmengine's runs do, also where Python (3.14) would begin each process anew: there the
+    # toolboxes would be imported again, and print.
+    context = multiprocessing.get_context('fork') if sys.platform == 'linux' else None
+    start = partial(ProcessPoolExecutor, workers, context, samples.begin, (datasets,))
     with start() as pool:
         waiting: dict[Future, int] = {}
         for index, dataset in enumerate(datasets):

@@ -1,7 +1,9 @@
 """``python -m mmattn data --verify CONFIG`` on small data of each toolbox."""
 
 import json
+import multiprocessing
 import os
+import sys
 from pathlib import Path
 
 import cv2
@@ -63,7 +65,17 @@ def test_classification(project, verified):
     )
 
 
-def test_says_what_it_has_read(project, capfd):
+@pytest.fixture
+def forkserver():
+    """The start method of processes that Linux has by default from Python 3.14 on."""
+    before = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method('forkserver', force=True)
+    yield
+    multiprocessing.set_start_method(before, force=True)
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='forks on Linux only')
+def test_says_what_it_has_read(project, capfd, forkserver):
     assert verify('tiny.py', processes=1) == 0
     said = capfd.readouterr()
     assert said.out == ''
