@@ -72,7 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
     places.add_argument('--attention', metavar='NAME', help='mark where this attention would go')
     places.add_argument('--at', nargs='+', metavar='PATTERN', help='... or these patterns')
     places.add_argument('--depth', type=int, default=3, metavar='N', help='of names; default 3')
-    advise = add('advise', _advise, 'what each attention costs in the network of a config, and why')
+    advise = add('advise', _advise, 'what each attention costs in the network of a config')
     advise.epilog = (
         'Measured on this machine, in turns with the plain network, some seconds each. Beside it '
         'what papers report for the task; no run of yours is predicted.'
