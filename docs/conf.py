@@ -69,7 +69,18 @@ copybutton_prompt_text = r'\$ |>>> '
 copybutton_prompt_is_regexp = True
 
 
+def spread(_app, _env, docnames: list[str]) -> None:
+    """Put the tutorials among the other pages: a process reads neighbours, and they take minutes."""
+    pages = [name for name in docnames if not name.startswith('tutorials/')]
+    tutorials = [name for name in docnames if name.startswith('tutorials/')]
+    step = len(pages) // max(len(tutorials), 1) + 1
+    for index, name in enumerate(tutorials):
+        pages.insert(index * step, name)
+    docnames[:] = pages
+
+
 def setup(app) -> None:
     """Sphinx calls this."""
+    app.connect('env-before-read-docs', spread)
     mathml.setup(app)
     generate.setup(app)
