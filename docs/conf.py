@@ -70,9 +70,12 @@ copybutton_prompt_is_regexp = True
 
 
 def spread(_app, _env, docnames: list[str]) -> None:
-    """Put the tutorials among the other pages: a process reads neighbours, and they take minutes."""
+    """Put the tutorials among the other pages: a process reads neighbours; these take minutes.
+
+    The first and last of the alphabet take longest, and the last should not wait for its turn.
+    """
     pages = [name for name in docnames if not name.startswith('tutorials/')]
-    tutorials = [name for name in docnames if name.startswith('tutorials/')]
+    tutorials = [name for name in reversed(docnames) if name.startswith('tutorials/')]
     step = len(pages) // max(len(tutorials), 1) + 1
     for index, name in enumerate(tutorials):
         pages.insert(index * step, name)
