@@ -10,7 +10,8 @@
 - detector: a training step of Faster R-CNN R50 with SCSA against the plain one.
 
 What is compared runs in turns; medians, quartiles and ratios are over the rounds. Writes
-NAME.json, NAME.md and NAME.png; parts that are not measured keep their figures of the last run.
+NAME.json, NAME.md and NAME.png; parts that are not measured keep their figures of the last run,
+and so do modules on the same machine with the same versions.
 """
 
 import argparse
@@ -186,6 +187,13 @@ def measure_modules(args: argparse.Namespace, advance: Callable) -> Iterator[dic
                     }
 
 
+def kept_modules(old: dict, about: dict, names: list[str]) -> list[dict]:
+    """Rows of other attentions of the last run, if nothing but the day and the load differ."""
+    if any(old.get(key) != about[key] for key in about.keys() - {'command', 'date', 'load'}):
+        return []
+    return [{'date': old['date'], **row} for row in old['rows'] if row['attention'] not in names]
+
+
 def figures(timing: Timing) -> list[float]:
     """Median and quartiles, as they are kept."""
     return [float(f'{value:.4g}') for value in (timing.median, timing.low, timing.high)]
@@ -295,6 +303,8 @@ def main() -> None:
 
             started = time.perf_counter()
             rows = []
+            if part == 'modules':
+                rows = kept_modules(parts.get(part, {}), about, args.attention)
             for row in MEASURE[part](args, advance):
                 rows.append(row)
                 minutes = round((time.perf_counter() - started) / 60, 1)

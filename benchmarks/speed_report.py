@@ -1,6 +1,7 @@
 """The table and the picture of what speed.py measured."""
 
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from pathlib import Path
 from statistics import geometric_mean
 
@@ -30,6 +31,8 @@ allocates beyond parameters and batch, both with their ratio to the plain networ
 
 def write_report(parts: dict, stem: Path) -> None:
     """Write STEM.md and STEM.png."""
+    if 'modules' in parts:
+        parts['modules']['rows'].sort(key=itemgetter('attention'))
     text = ['# Speed\n']
     for part, title, table in (
         ('modules', 'Modules', _modules),
@@ -43,11 +46,17 @@ def write_report(parts: dict, stem: Path) -> None:
 
 
 def _about(part: dict) -> str:
+    earlier = _groups([row for row in part['rows'] if 'date' in row], 'date')
+    dates = [
+        f'\nMeasured {date}, on the same machine: '
+        f'{", ".join(sorted({row["attention"] for row in rows}))}.\n'
+        for (date,), rows in earlier
+    ]
     return (
         f'`{part["command"]}`: {part["device"]}, {part["threads"]} threads, torch {part["torch"]}, '
         f'Python {part["python"]}, CUDA {part["cuda"]}; kernels (auto): {part["kernels"]}; '
         f'allocator: {part["allocator"]}; {part["date"]}, {part["minutes"]} minutes, '
-        f'load of the machine before: {part["load"]}.\n'
+        f'load of the machine before: {part["load"]}.\n' + ''.join(dates)
     )
 
 

@@ -72,7 +72,7 @@ class SGE(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         n, c, h, w = x.shape
-        groups = x.view(n * self.groups, -1, h, w)
+        groups = x.reshape(n * self.groups, -1, h, w)
         likeness = (groups * self.pool(groups)).sum(dim=1).view(n * self.groups, h * w)
         centred = likeness - likeness.mean(dim=1, keepdim=True)
         normed = centred / (centred.std(dim=1, keepdim=True) + 1e-5)

@@ -217,12 +217,12 @@ def _measured() -> dict:
 def _speed(name: str) -> str:
     """Times of the module, and of networks with it, where they have been measured."""
     about, head = _measured()['modules'], '## Speed'
+    own = [row for row in about['rows'] if row['attention'] == name]
     rows = [
         [' x '.join(map(str, row['shape'])), row['layout'], row['step']]
         + [f'{1000 * row["seconds"][way][0]:.3g}' for way in ('auto', 'pure', 'literal')]
         + [f'{row["ratio"]["auto"][0]:.2f}']
-        for row in about['rows']
-        if row['attention'] == name
+        for row in own
     ]
     if not rows:
         return (
@@ -232,8 +232,9 @@ def _speed(name: str) -> str:
     header = ['map', 'layout', 'step', 'kernels (ms)', 'pure (ms)', 'literal (ms)', 'ratio']
     text = [
         head,
-        f'{about["device"]}, torch {about["torch"]}, {about["date"]}: medians. Ratio: time of the '
-        "literal implementation of the paper's formula over ours with the kernels.",
+        f'{about["device"]}, torch {about["torch"]}, {own[0].get("date", about["date"])}: medians. '
+        "Ratio: time of the literal implementation of the paper's formula over ours with the "
+        'kernels.',
         markdown_table(header, rows, left=3).rstrip(),
     ]
     networks = [

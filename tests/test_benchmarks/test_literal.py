@@ -35,9 +35,13 @@ def test_every_attention_has_one(package):
 
 
 @pytest.mark.parametrize('train', [False, True], ids=['eval', 'train'])
-@pytest.mark.parametrize('size', [(14, 14), (16, 9)], ids=str)
+@pytest.mark.parametrize(
+    'size, form',
+    [((14, 14), torch.contiguous_format), ((16, 9), torch.channels_last)],
+    ids=['NCHW', 'channels_last'],
+)
 @pytest.mark.parametrize('name', NAMES)
-def test_it_is_the_same_function(name, size, train, package):
+def test_it_is_the_same_function(name, size, form, train, package):
     torch.manual_seed(0)
     arguments = ARGUMENTS.get(name, {})
     ours = MODELS.get(name)(128, **arguments).double().train(train)
@@ -47,7 +51,7 @@ def test_it_is_the_same_function(name, size, train, package):
     x, weight = torch.randn(2, 2, 128, *size, dtype=torch.float64)
     seen = []
     for module in (ours, theirs):
-        own = x.clone().requires_grad_()
+        own = x.clone(memory_format=form).requires_grad_()
         out = module(own)
         (out * weight).sum().backward()
         seen.append([out, own.grad, *(p.grad for _, p in sorted(module.named_parameters()))])

@@ -68,6 +68,26 @@ def test_all_parts(command, tmp_path, capsys):
     assert str(tmp_path / 'speed_quick.json') in capsys.readouterr().out
 
 
+def test_modules_of_an_earlier_run_stay(speed, command, tmp_path):
+    parts = command('--parts', 'modules', '--attention', 'SE')
+    (was,) = {row['attention'] for row in parts['modules']['rows']}
+    parts['modules']['date'] = '2026-01-02'
+    (tmp_path / 'speed_quick.json').write_text(json.dumps(parts))
+    rows = command('--parts', 'modules', '--attention', 'ECA')['modules']['rows']
+    dates = {row['attention']: row.get('date') for row in rows}
+    assert dates == {was: '2026-01-02', 'ECA': None}
+    text = (tmp_path / 'speed_quick.md').read_text()
+    assert 'Measured 2026-01-02, on the same machine: SE.\n' in text
+    assert text.index('| ECA |') < text.index('| SE |')
+
+    # Figures of another torch are not beside them; measured again, a module is there once.
+    parts['modules']['torch'] = '1.0'
+    (tmp_path / 'speed_quick.json').write_text(json.dumps(parts))
+    rows = command('--parts', 'modules', '--attention', 'ECA')['modules']['rows']
+    assert {row['attention'] for row in rows} == {'ECA'}
+    assert len(command('--parts', 'modules', '--attention', 'ECA')['modules']['rows']) == len(rows)
+
+
 def test_means_are_geometric(speed):
     from speed_report import _modules
 
