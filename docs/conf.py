@@ -31,7 +31,7 @@ extensions = [
     'sphinx_copybutton',
     'sphinx_design',
 ]
-exclude_patterns = ['README.md', 'generate', '_static']
+exclude_patterns = ['README.md', 'generate', '_static', 'tutorials/follow.md']
 
 myst_enable_extensions = ['attrs_inline', 'colon_fence', 'deflist', 'dollarmath', 'fieldlist']
 myst_heading_anchors = 3

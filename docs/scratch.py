@@ -1,11 +1,15 @@
 """A folder for a tutorial to run in: it looks like a checkout, and goes when the tutorial ends.
 
-The first cell of each tutorial, which readers do not see, is `%run ../scratch.py`. Real data is
-taken from shared/data beside the checkout where that is there, else generated.
+The first cell of each tutorial, which readers do not see, is `%run ../scratch.py`, and makes the
+data after it: real data from shared/data beside the checkout where that is there, else generated.
+
+    python docs/scratch.py compare      makes that tutorial's data in data/, to follow it
 """
 
+import argparse
 import atexit
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -172,6 +176,32 @@ def shown(*paths: str | Path, width: int = 700) -> None:
         display(Shown(file.getvalue(), format='jpeg'))
 
 
+def make_data(page: Path) -> str:
+    """Run what a tutorial's hidden cell does after `%run`; returns the folder it made."""
+    code = page.read_text(encoding='utf-8').partition('%run ../scratch.py\n')[2].partition('```')[0]
+    folder = re.search(r"'(data/\w+)'", code)[1]
+    if Path(folder).exists():
+        sys.exit(f'error: {folder} is there already; move or remove it, and run this again')
+    Path('data').mkdir(exist_ok=True)
+    exec(code, globals())
+    return folder
+
+
+def main() -> None:
+    pages = {
+        path.stem: path
+        for path in sorted(ROOT.glob('docs/tutorials/*.md'))
+        if path.stem != 'follow'
+    }
+    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+    parser.add_argument('tutorial', nargs='?', choices=pages, help='whose data to make in data/')
+    args = parser.parse_args()
+    if args.tutorial:
+        print('written:', make_data(pages[args.tutorial]))
+    else:
+        enter()
+        run_as_script()
+
+
 if __name__ == '__main__':
-    enter()
-    run_as_script()
+    main()
