@@ -113,7 +113,7 @@ def export(
         if kind == 'torch':
             torch.export.save(program, file, extra_files=limits)
         else:
-            onnx_files.add_metadata(file, limits)
+            onnx_files.finish(file, limits)
         write_whole(path, file.read_bytes())
     return Exported(errors, least)
 

@@ -1,5 +1,6 @@
 """Writing ONNX files, and running them in a process of its own."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from torch import Tensor
 
 # For the exporter of torch before 2.5.
 OPSET = 17
+# What is dynamic of images (N, 3, H, W).
+AXES = {0: 'batch', 2: 'height', 3: 'width'}
 
 # onnxruntime may end the process on an image that is too small for the graph.
 RUN = """
@@ -38,10 +41,9 @@ def write(network: Any, file: Path, example: Tensor, outputs: tuple[Tensor, ...]
     names = ['output'] if count == 1 else [f'output{index}' for index in range(count)]
     options: dict[str, Any] = dict(input_names=['image'], output_names=names)
     if isinstance(network, torch.nn.Module):
-        labels = 'batch', 'channels', 'height', 'width'
-        axes = {'image': {axis: labels[axis] for axis in (0, 2, 3)}}
+        axes = {'image': AXES}
         for name, out in zip(names, outputs, strict=True):
-            sizes = {axis: f'{name}_{labels[axis]}' for axis in range(2, out.dim())}
+            sizes = {axis: f'{name}_{AXES[axis]}' for axis in range(2, out.dim())}
             axes[name] = {0: 'batch', **sizes}
         options.update(opset_version=OPSET, dynamic_axes=axes)
     else:
@@ -70,11 +72,18 @@ def runner(file: Path) -> Callable[[Tensor], tuple[Tensor, ...]]:
     return run
 
 
-def add_metadata(file: Path, entries: dict[str, str]) -> None:
-    """Add to the ``metadata_props`` of an ONNX file."""
+def finish(file: Path, metadata: dict[str, str]) -> None:
+    """Add to the ``metadata_props`` of an ONNX file, and give its dynamic sizes names to read."""
     import onnx
 
     model = onnx.load(file)
-    for key, value in entries.items():
+    for key, value in metadata.items():
         model.metadata_props.add(key=key, value=value)
+    graph = model.graph
+    image = graph.input[0].type.tensor_type.shape.dim
+    names = {image[axis].dim_param: name for axis, name in AXES.items()}
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for size in value.type.tensor_type.shape.dim:
+            if size.dim_param:  # 's6', or an expression such as '((s6 + 1)//2)'
+                size.dim_param = re.sub(r'\w+', lambda it: names.get(it[0], it[0]), size.dim_param)
     onnx.save(model, file)
