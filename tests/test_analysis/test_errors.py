@@ -2,8 +2,10 @@
 
 import contextlib
 import io
+import json
 import math
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
@@ -133,8 +135,26 @@ def test_a_hundred_detections_of_a_class_count():
     assert found.found_labels[-1] == 1
 
 
+def with_ellipses(image):
+    """The same image with masks: the ellipses that fill its boxes."""
+    from pycocotools import mask
+
+    y, x = np.mgrid[:280, :280]
+
+    def lengths(boxes):
+        filled = []
+        for left, top, right, bottom in boxes:
+            wide = (2 * x - left - right) / (right - left)
+            high = (2 * y - top - bottom) / (bottom - top)
+            filled.append(mask.encode(np.asfortranarray(wide**2 + high**2 <= 1, dtype=np.uint8)))
+        return filled
+
+    return replace(image, masks=lengths(image.boxes), found_masks=lengths(image.found))
+
+
+@pytest.mark.parametrize('shape', ['bbox', 'segm'])
 @pytest.mark.parametrize('seed', range(3))
-def test_ap_is_that_of_pycocotools(seed):
+def test_ap_is_that_of_pycocotools(seed, shape):
     pytest.importorskip('faster_coco_eval')
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
@@ -142,7 +162,10 @@ def test_ap_is_that_of_pycocotools(seed):
     from mmattn.analysis.errors.average_precision import average_precisions
 
     images, boxes, found = random_images(seed), [], []
+    if shape == 'segm':
+        images = [with_ellipses(each) for each in images]
     for index, each in enumerate(images):
+        first, first_found = len(boxes), len(found)
         for box, label, area, crowd in zip(
             each.boxes, each.labels, each.areas, each.ignored, strict=True
         ):
@@ -151,15 +174,21 @@ def test_ap_is_that_of_pycocotools(seed):
         for box, label, score in zip(each.found, each.found_labels, each.scores, strict=True):
             found.append(dict(image_id=index, category_id=int(label), score=float(score)))
             found[-1].update(bbox=[*box[:2], *(box[2:] - box[:2])])
+        if shape == 'segm':
+            for one, mask in zip(boxes[first:], each.masks, strict=True):
+                one['segmentation'] = mask
+            for one, mask in zip(found[first_found:], each.found_masks, strict=True):
+                del one['bbox']  # else a detection has the size of its box
+                one['segmentation'] = mask
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO()
         truth.dataset = dict(
-            images=[dict(id=index) for index in range(len(images))],
+            images=[dict(id=index, height=280, width=280) for index in range(len(images))],
             categories=[dict(id=label) for label in range(3)],
             annotations=boxes,
         )
         truth.createIndex()
-        reference = COCOeval(truth, truth.loadRes(found), 'bbox')
+        reference = COCOeval(truth, truth.loadRes(found), shape)
         reference.evaluate()
         reference.accumulate()
         reference.summarize()
@@ -223,6 +252,89 @@ def test_errors_of_detections():
     nothing.add(sample, None)
     with pytest.raises(UserError, match='no annotated objects'):
         nothing.tables()
+
+
+def test_errors_of_masks(tmp_path):
+    """The same figures as those of mmdet's own evaluator; polygons and run lengths are read."""
+    pytest.importorskip('faster_coco_eval')
+    metrics = pytest.importorskip('mmdet.evaluation')
+    from mmdet.structures import DetDataSample
+
+    from mmattn.analysis.errors.detection import DetectionErrors
+
+    corners = [(5, 5), (35, 5), (35, 30), (5, 40)], [(45, 40), (60, 20), (75, 55)]
+    polygons = [[float(each) for corner in shape for each in corner] for shape in corners]
+    lengths = dict(size=[64, 80], counts=[10 * 64, 20 * 64, 50 * 64])  # columns 10 to 29
+    annotations = [
+        dict(image_id=1, category_id=1, segmentation=[polygons[0]], bbox=[5, 5, 30, 35], area=975),
+        dict(
+            image_id=1, category_id=2, segmentation=[polygons[1]], bbox=[45, 20, 30, 35], area=450
+        ),
+        dict(image_id=2, category_id=1, segmentation=lengths, bbox=[10, 0, 20, 64], area=1280),
+    ]
+    for number, each in enumerate(annotations, 1):
+        each.update(id=number, iscrowd=0)
+    content = dict(
+        images=[dict(id=i, file_name=f'{i}.png', width=80, height=64) for i in (1, 2)],
+        annotations=annotations,
+        categories=[dict(id=1, name='cat'), dict(id=2, name='dog')],
+    )
+    file = tmp_path / 'masks.json'
+    file.write_text(json.dumps(content))
+    with contextlib.redirect_stdout(io.StringIO()):
+        metric = metrics.CocoMetric(ann_file=str(file), metric='segm')
+    metric.dataset_meta = dict(classes=('cat', 'dog'))
+    y, x = torch.meshgrid(torch.arange(64), torch.arange(80), indexing='ij')
+    columns = (x >= 14) & (x < 30)
+    found = [
+        # All of the box: an IoU of 0.93 with the box, of 0.84 with the mask. Half of the other.
+        ([(5, 5, 35, 40), (45, 20, 75, 55)], [(x >= 5) & (x < 35) & (y >= 5) & (y < 38), y < 5]),
+        # The box is somewhere else, the mask is not.
+        ([(60, 40, 70, 60)], [columns]),
+    ]
+    infos = []
+    for number, each in ((1, annotations[:2]), (2, annotations[2:])):
+        listed = [
+            dict(bbox=(0, 0, 1, 1), bbox_label=one['category_id'] - 1, mask=one['segmentation'])
+            for one in each
+        ]
+        infos.append(dict(img_id=number, height=64, width=80, instances=listed))
+    data = dataset(get_data_info=infos.__getitem__)
+    of_file = DetectionErrors(data, [metric], 0.3, by='masks')
+    of_data = DetectionErrors(data, [], 0.3, by='masks')
+    boxes = DetectionErrors(data, [metric], 0.3)
+    for number, (places, masks) in enumerate(found, 1):
+        meta = dict(img_id=number, img_path='', ori_shape=(64, 80))
+        sample = DetDataSample(metainfo=meta)
+        sample.pred_instances = InstanceData(
+            bboxes=torch.tensor(places, dtype=torch.float32),
+            labels=torch.tensor([0, 1][: len(places)]),
+            scores=torch.tensor([0.9, 0.8][: len(places)]),
+            masks=torch.stack(masks),
+        )
+        for errors in (of_file, of_data, boxes):
+            errors.add(sample, None)
+        metric.process({}, [sample.to_dict()])
+    with contextlib.redirect_stdout(io.StringIO()):
+        expected = metric.evaluate(2)
+    for errors in (of_file, of_data):
+        classes, tide, _ = errors.tables()
+        assert classes.title == "COCO's AP of masks"
+        assert classes.rows['all'][1] == pytest.approx(expected['coco/segm_mAP'], abs=6e-4)
+        assert classes.rows['all'][2] == pytest.approx(expected['coco/segm_mAP_50'], abs=6e-4)
+        assert 0.3 < classes.rows['all'][1] < 0.5
+        # The mask of the dog is beside it, its box is not.
+        assert tide.rows['background'][0] == 1 == tide.rows['missed'][0]
+        assert errors.matrix.tolist() == [[2, 0, 0], [0, 0, 1], [0, 1, 0]]
+    assert boxes.matrix.tolist() == [[1, 0, 1], [0, 1, 0], [1, 0, 0]]
+
+    del sample.pred_instances.masks
+    with pytest.raises(UserError, match='the model predicts no masks: leave out --by masks'):
+        of_file.add(sample, None)
+    sample.pred_instances.masks = torch.stack(masks)
+    del infos[0]['instances'][1]['mask']
+    with pytest.raises(UserError, match='image 1 of the data has no masks'):
+        DetectionErrors(data, [], 0.3, by='masks').add(sample.new(metainfo=dict(img_id=1)), None)
 
 
 def test_a_missing_library_is_named_before_the_pass(monkeypatch):

@@ -167,6 +167,7 @@ def test_a_classifier(project, errors_of):
         (['--data-root', 'nowhere'], "'nowhere' does not exist"),
         (['--score', '2'], "'2': a number from 0 to 1"),
         (['--split', 'train'], 'invalid choice'),
+        (['--by', 'masks'], "for detectors; the config has default_scope='mmpretrain'"),
         (['--baseline-cfg-options', 'a=1'], 'needs --baseline'),
         (['--baseline', 'tiny.py', 'no.pth'], "'no.pth' does not exist"),
     ],

@@ -17,6 +17,7 @@ the surest mistakes. Tables are printed; errors.json and the pictures are writte
 
 examples:
   errors.py CONFIG work_dirs/CONFIG/epoch_12.pth
+  errors.py mask_rcnn_r50_scsa_1x_coco CHECKPOINT --by masks
   errors.py CONFIG scsa.pth --baseline CONFIG none.pth \\
       --baseline-cfg-options model.backbone.attention=None
 """
@@ -62,6 +63,12 @@ def parse_args() -> argparse.Namespace:
         default=0.3,
         metavar='S',
         help='detections below it are left out of confusions and pictures; default 0.3',
+    )
+    parser.add_argument(
+        '--by',
+        choices=['boxes', 'masks'],
+        default='boxes',
+        help='whose overlaps tell what a detector has found, for AP and all else; default boxes',
     )
     parser.add_argument(
         '--out', metavar='DIR', help='folder for the results; default work_dirs/CONFIG/errors'

@@ -1,8 +1,10 @@
-"""Boxes of an image: annotated and detected, and who belongs to whom."""
+"""Boxes or masks of an image: annotated and detected, and who belongs to whom."""
 
 from dataclasses import dataclass
 
 import numpy as np
+
+from mmattn.analysis.extra import extra
 
 MOST = 100  # detections of a class in an image that count, as in COCO
 MATCH = 0.5  # IoU from which on a detection has found an object
@@ -24,6 +26,9 @@ class Image:
     found: np.ndarray
     found_labels: np.ndarray
     scores: np.ndarray
+    # COCO's run lengths, where masks are to be judged in place of boxes
+    masks: list[dict] | None = None
+    found_masks: list[dict] | None = None
 
     def __post_init__(self) -> None:
         order = np.argsort(-self.scores, kind='stable')
@@ -34,6 +39,18 @@ class Image:
         self.found, self.found_labels = self.found[order], self.found_labels[order]
         self.scores = self.scores[order]
         self.boxes, self.found = self.boxes.astype(float), self.found.astype(float)
+        if self.found_masks is not None:
+            self.found_masks = [self.found_masks[index] for index in order]
+
+    def overlaps(self, crowds: bool = False) -> np.ndarray:
+        """IoU of each detection with each object, or with each crowd, (detections, objects)."""
+        which = self.ignored == crowds
+        if self.masks is None:
+            return overlaps(self.found, self.boxes[which], crowds)
+        mask = extra('faster_coco_eval.core.mask')
+        objects = [self.masks[index] for index in np.flatnonzero(which)]
+        ious = mask.iou(self.found_masks, objects, [int(crowds)] * len(objects))
+        return np.asarray(ious, float).reshape(len(self.found_masks), len(objects))
 
 
 def overlaps(found: np.ndarray, boxes: np.ndarray, crowd: bool = False) -> np.ndarray:
@@ -83,9 +100,9 @@ def match_classes(image: Image) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         not those without an object inside a crowd of their class.
     """
     objects = ~image.ignored
-    ious = overlaps(image.found, image.boxes[objects])
+    ious = image.overlaps()
     partner = match(ious * (image.found_labels[:, None] == image.labels[objects]))
-    crowds = overlaps(image.found, image.boxes[image.ignored], crowd=True)
+    crowds = image.overlaps(crowds=True)
     crowds = crowds * (image.found_labels[:, None] == image.labels[image.ignored])
     return ious, partner, (partner >= 0) | (crowds < MATCH).all(1)
 

@@ -1,6 +1,6 @@
-"""The errors of a detector's boxes."""
+"""The errors of a detector's boxes, or of its masks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from mmattn.utils.errors import UserError
 
 BACKGROUND = 'background'
 _NO_OBJECTS = 'the data have no annotated objects, so there is nothing to judge detections by.'
+_NO_MASKS = '{} no masks: leave out --by masks, and boxes are judged.'
 
 
 class DetectionErrors(Errors):
@@ -31,12 +32,16 @@ class DetectionErrors(Errors):
 
     AP is COCO's, whatever the evaluator computes. The objects are those that mmdet's CocoMetric
     takes: of the evaluator's annotation file, or else of the data set.
+
+    Args:
+        by: 'boxes' or 'masks': whose overlaps tell what has been found. Pictures show boxes.
     """
 
-    figure = 'AP'
-
-    def __init__(self, dataset: Any, metrics: Sequence[Any], score: float) -> None:
+    def __init__(
+        self, dataset: Any, metrics: Sequence[Any], score: float, by: str = 'boxes'
+    ) -> None:
         super().__init__(dataset, metrics, score)
+        self.by, self.figure = by, f'AP of {by}'
         extra('faster_coco_eval')  # that it is missing is said now rather than after the pass
         self.counted = f'detections with a score of {score:g} or more'
         files = (getattr(metric, '_coco_api', None) for metric in metrics)
@@ -54,18 +59,27 @@ class DetectionErrors(Errors):
         found = sample.get('pred_instances')
         if found is None or 'labels' not in found:
             raise UserError('the model detects no boxes of classes, so there are none to judge.')
+        *objects, masks = self._listed(sample) if self._file is not None else self._read(sample)
+        scores, found_masks = found.scores, None
+        if self.by == 'masks':
+            if 'masks' not in found:
+                raise UserError(_NO_MASKS.format('the model predicts'))
+            # As mmdet's CocoMetric: some heads score their masks anew.
+            scores, found_masks = found.get('mask_scores', scores), _encoded(found.masks)
         self._images.append(
             Image(
                 image,
-                *(self._listed(sample) if self._file is not None else self._read(sample)),
+                *objects,
                 found.bboxes.cpu().numpy().reshape(-1, 4),
                 found.labels.cpu().numpy(),
-                found.scores.cpu().numpy(),
+                scores.cpu().numpy(),
+                masks,
+                found_masks,
             )
         )
 
-    def _listed(self, sample: BaseDataElement) -> tuple[np.ndarray, ...]:
-        """Objects of the annotation file."""
+    def _listed(self, sample: BaseDataElement) -> tuple:
+        """Objects of the annotation file: boxes, labels, areas, crowds, masks."""
         listed = [
             each
             for each in self._file.imgToAnns[sample.img_id]
@@ -78,9 +92,12 @@ class DetectionErrors(Errors):
             np.array([self._label[each['category_id']] for each in listed], dtype=int),
             np.array([each['area'] for each in listed], dtype=float),
             np.array([each.get('iscrowd', 0) for each in listed], dtype=bool),
+            self._masks(
+                (each.get('segmentation') for each in listed), self._file.imgs[sample.img_id]
+            ),
         )
 
-    def _read(self, sample: BaseDataElement) -> tuple[np.ndarray, ...]:
+    def _read(self, sample: BaseDataElement) -> tuple:
         """Objects of the data set, in the frame of the file."""
         read = self.dataset.get_data_info(self.number)
         if read.get('img_id') != sample.img_id:
@@ -89,12 +106,33 @@ class DetectionErrors(Errors):
             )
         objects = read.get('instances', ())
         boxes = np.array([each['bbox'] for each in objects], dtype=float).reshape(-1, 4)
+        masks = self._masks((each.get('mask') for each in objects), read)
+        areas = (boxes[:, 2:] - boxes[:, :2]).prod(1) if masks is None else _areas(masks)
         return (
             boxes,
             np.array([each['bbox_label'] for each in objects], dtype=int),
-            (boxes[:, 2:] - boxes[:, :2]).prod(1),
+            areas,
             np.array([each.get('ignore_flag', 0) for each in objects], dtype=bool),
+            masks,
         )
+
+    def _masks(self, segmentations: Iterable, image: dict[str, Any]) -> list[dict] | None:
+        """Run lengths of polygons and of masks, if they are to be judged."""
+        if self.by == 'boxes':
+            return None
+        from pycocotools import mask
+
+        size, masks = (image['height'], image['width']), []
+        for segmentation in segmentations:
+            if not segmentation:
+                raise UserError(_NO_MASKS.format(f'image {self.number + 1} of the data has'))
+            if isinstance(segmentation, list):  # polygons
+                masks.append(mask.merge(mask.frPyObjects(segmentation, *size)))
+            elif isinstance(segmentation['counts'], list):
+                masks.append(mask.frPyObjects(segmentation, *size))
+            else:
+                masks.append(segmentation)
+        return masks
 
     @cached_property
     def _precisions(self) -> dict[str, np.ndarray]:
@@ -161,7 +199,9 @@ class DetectionErrors(Errors):
         rows['all'] = (int(objects.sum()), *map(_mean, present.T))
         kinds = {name: (self.tide.counts[name], self.tide.gains[name]) for name in self.tide.counts}
         return [
-            Table('classes', "COCO's AP of boxes", ('class', 'objects', *FIGURES), rows, of_data=1),
+            Table(
+                'classes', f"COCO's {self.figure}", ('class', 'objects', *FIGURES), rows, of_data=1
+            ),
             Table(
                 'tide',
                 f'Errors by TIDE; AP50 {self.tide.ap:.3f}, dAP: what it would gain without them',
@@ -187,6 +227,19 @@ class DetectionErrors(Errors):
         if tiles:
             paths.append(draw_sheet(folder / 'missed.png', tiles, 3, legend()))
         return paths
+
+
+def _encoded(masks: Tensor | Sequence[dict]) -> list[dict]:
+    """Run lengths of masks (N, H, W), or as some heads give them."""
+    from mmdet.structures.mask import encode_mask_results
+
+    return encode_mask_results(masks.cpu().numpy()) if isinstance(masks, Tensor) else [*masks]
+
+
+def _areas(masks: Sequence[dict]) -> np.ndarray:
+    from pycocotools import mask
+
+    return np.array([mask.area(each) for each in masks], dtype=float)
 
 
 def _mean(values: np.ndarray) -> float:

@@ -37,7 +37,7 @@ def report(
         baseline: Config and checkpoint of the model to compare it with, on the same data.
         cfg_options: Of the model's config.
         baseline_cfg_options: Of the baseline's.
-        options: ``split``, ``score`` and ``data_root`` of :func:`count_errors`, for both.
+        options: ``split``, ``score``, ``by`` and ``data_root`` of :func:`count_errors`, for both.
 
     Raises:
         UserError: For anything the user can mend; if the baseline has other classes or images.

@@ -37,15 +37,15 @@ class CountErrors(Hook):
         errors: What has been counted, once the test has begun.
     """
 
-    def __init__(self, scope: str, score: float) -> None:
+    def __init__(self, scope: str, **options) -> None:
         module, name = COUNTERS[scope]
-        self._kind = getattr(import_module(f'mmattn.analysis.errors.{module}'), name)
-        self._score = score
+        kind = getattr(import_module(f'mmattn.analysis.errors.{module}'), name)
+        self._errors = partial(kind, **options)
         self.errors: Errors | None = None
 
     def before_test(self, runner: Runner) -> None:
         dataset, metrics = runner.test_dataloader.dataset, runner.test_evaluator.metrics
-        self.errors = self._kind(dataset, metrics, self._score)
+        self.errors = self._errors(dataset, metrics)
 
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -61,6 +61,7 @@ def count_errors(
     *,
     split: str = 'test',
     score: float = 0.3,
+    by: str = 'boxes',
     data_root: str | None = None,
     cfg_options: Sequence[str] = (),
 ) -> tuple[Errors, dict[str, float]]:
@@ -72,6 +73,7 @@ def count_errors(
         work_dir: For the log.
         split: 'test' or 'val': of which data loader and evaluator.
         score: From which score on a detection counts in confusions and pictures.
+        by: 'boxes' or 'masks': what of a detector is judged.
         data_root, cfg_options: As those of :func:`mmattn.engine.evaluate.evaluate`.
 
     Returns:
@@ -84,7 +86,7 @@ def count_errors(
     check_checkpoint(checkpoint, 'checkpoint')
     steps = [
         partial(use_split, split=split),
-        require_counter,
+        partial(require_counter, by=by),
         partial(set_work_dir, work_dir=str(work_dir), name=config),
         data_root and partial(set_data_root, data_root=data_root),
         partial(check_data, loaders=('test',)),
@@ -96,7 +98,8 @@ def count_errors(
     # Another run in this process, of a baseline, must not get this one's logger and visualizer.
     cfg.experiment_name, cfg.visualizer = work_dir.name, None
     print_start(config, cfg, notes)
-    counter = CountErrors(cfg.default_scope, score)
+    options = dict(by=by) if cfg.default_scope == 'mmdet' else {}
+    counter = CountErrors(cfg.default_scope, score=score, **options)
     with open_runner(cfg, [record, counter]) as runner:
         runner.test()
     return counter.errors, record.metrics
@@ -113,10 +116,12 @@ def use_split(cfg: Config, split: str) -> None:
     require_test(cfg)
 
 
-def require_counter(cfg: Config) -> None:
-    """Raise UserError unless errors of the config's toolbox can be counted."""
+def require_counter(cfg: Config, by: str = 'boxes') -> None:
+    """Raise UserError unless errors of the config's toolbox can be counted in this way."""
     scope = cfg.get('default_scope')
     if scope not in COUNTERS:
         raise UserError(
             f'errors are counted for {", ".join(COUNTERS)}, not for default_scope={scope!r}.'
         )
+    if by != 'boxes' and scope != 'mmdet':
+        raise UserError(f'--by {by} is for detectors; the config has default_scope={scope!r}.')
