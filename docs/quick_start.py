@@ -1,5 +1,5 @@
 # /// script
-# requires-python = ">=3.10,<3.13"
+# requires-python = ">=3.10,<3.14"
 # dependencies = [
 #     "mmattn",
 #     "onedl-mmcv==2.3.6",

@@ -39,6 +39,16 @@ def weights(path, part='state_dict'):
     return torch.load(path, weights_only=True)[part]
 
 
+@pytest.fixture(autouse=True)
+def as_in_a_terminal():
+    """Signals that nohup, or a script's `&`, has the tests ignore come through."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.fixture
 def handler():
     """mmattn's handlers for the test, as a command has them."""
