@@ -76,7 +76,8 @@ class Run:
     @property
     def attention(self) -> str:
         """Such as 'SCSA', or 'none'."""
-        return self.summary.get('attention') or (describe_attention(self.cfg) if self.cfg else '?')
+        # The summary's word may be that of an earlier version, which left out SERes2Net's own SE.
+        return describe_attention(self.cfg) if self.cfg else self.summary.get('attention') or '?'
 
     @property
     def task(self) -> str:

@@ -224,5 +224,7 @@ class SERes2Net(Res2Net):
         options: Those of :class:`Res2Net`; ``attention=None`` gives the plain network.
     """
 
+    default_attention = dict(type='SE')
+
     def __init__(self, depth: int, deploy: bool = False, **options) -> None:
-        super().__init__(depth, deploy=deploy, **{'attention': dict(type='SE'), **options})
+        super().__init__(depth, deploy=deploy, **{'attention': self.default_attention, **options})

@@ -22,6 +22,7 @@ from mmattn.engine.survival.bad_data import recorded
 from mmattn.engine.survival.checkpoint_hook import FAILED_SAVES
 from mmattn.engine.survival.finite import ROLLBACKS
 from mmattn.environment import processor, revision, versions
+from mmattn.registry import MODELS
 from mmattn.utils.files import write_whole
 
 # In the work dir of a run that came to its end.
@@ -72,9 +73,18 @@ def describe_attention(cfg: Config) -> str:
     for key in ('module', 'detector', 'architecture'):
         model = model.get(key) or model if isinstance(model.get(key), dict) else model
     backbone = model.get('backbone') or {}
-    entries = backbone.get('attention') or []
+    named = 'attention' in backbone
+    entries = (backbone['attention'] if named else _default(backbone.get('type'))) or []
     entries = [entries] if isinstance(entries, dict) else entries
     return ' + '.join(map(_one, [*entries, *(backbone.get('plugins') or [])])) or 'none'
+
+
+def _default(kind: str | type | None) -> dict | None:
+    """The attention that a backbone has where its config names none, such as SERes2Net's SE."""
+    if isinstance(kind, str):
+        name = kind.removeprefix('mmattn.')
+        kind = MODELS.get(name) if name in MODELS.names_in('mmattn.backbones') else None
+    return getattr(kind, 'default_attention', None)
 
 
 def _one(entry: dict) -> str:

@@ -46,6 +46,27 @@ def test_an_unfinished_run_is_read_from_its_config(tmp_path):
     assert run.scalars == [{'loss': 1.0, 'step': 1}]
 
 
+@pytest.mark.parametrize(
+    ('backbone', 'attention'),
+    [
+        (dict(type='mmattn.SERes2NetCIFAR', depth=29), 'SE'),
+        (dict(type='mmattn.SERes2NetCIFAR', depth=29, attention=None), 'none'),
+        (dict(type='mmattn.SERes2NetCIFAR', depth=29, attention=dict(type='ECA')), 'ECA'),
+        (dict(type='mmattn.Res2NetCIFAR', depth=29), 'none'),
+        (dict(type='timm.SERes2Net'), 'none'),
+        (dict(type='Elsewhere'), 'none'),
+        ({}, 'none'),
+    ],
+    ids=str,
+)
+def test_attention_that_a_backbone_has_by_itself(tmp_path, backbone, attention):
+    pytest.importorskip('mmpretrain')
+    folder = write_run(tmp_path / 'a', attention='none')  # as earlier versions summed it up
+    (folder / 'tiny.py').write_text(f'model = dict(backbone={backbone})')
+    (run,), _ = read_runs([tmp_path])
+    assert run.attention == attention
+
+
 def test_a_run_without_its_config(tmp_path):
     write_run(tmp_path / 'a', config=None, name='upernet_r18_camvid', attention='none')
     (run,), _ = read_runs([tmp_path])

@@ -95,5 +95,7 @@ class SERes2NetCIFAR(Res2NetCIFAR):
         options: Those of :class:`Res2NetCIFAR`; ``attention=None`` gives the plain network.
     """
 
+    default_attention = dict(type='SE')
+
     def __init__(self, *args, **options) -> None:
-        super().__init__(*args, **{'attention': dict(type='SE'), **options})
+        super().__init__(*args, **{'attention': self.default_attention, **options})

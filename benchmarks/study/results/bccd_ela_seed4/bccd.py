@@ -1,0 +1,3 @@
+_base_ = ['../../bccd.py']
+model = dict(backbone=dict(attention=dict(_delete_=True, type='ELA')))
+randomness = dict(seed=4)

@@ -1,0 +1,2 @@
+_base_ = ['../../cifar10_seres2net29.py']
+randomness = dict(seed=1)
