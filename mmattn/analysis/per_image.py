@@ -38,7 +38,7 @@ class ScoreImages(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         for pixels, sample in zip(data_batch['inputs'], outputs, strict=True):
-            counter = CountErrors(self._scope, score=SURE)
+            counter = CountErrors(self._scope, SURE)
             counter.before_test(runner)
             errors, number = counter.errors, len(self.scores)
             errors.number = number  # the place of the image in the data set

@@ -83,7 +83,8 @@ def _default(kind: str | type | None) -> dict | None:
     """The attention that a backbone has where its config names none, such as SERes2Net's SE."""
     if isinstance(kind, str):
         name = kind.removeprefix('mmattn.')
-        kind = MODELS.get(name) if name in MODELS.names_in('mmattn.backbones') else None
+        ours = name != kind and name in MODELS.names_in('mmattn.backbones')
+        kind = MODELS.get(name) if ours else None
     return getattr(kind, 'default_attention', None)
 
 

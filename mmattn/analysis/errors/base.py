@@ -38,6 +38,7 @@ class Errors(ABC):
         dataset: Of the split, as built.
         metrics: The metrics of the split's evaluator, as built.
         score: From which score on a detection counts, where a threshold is needed.
+        by: 'boxes' or 'masks': whose overlaps tell what a detector has found.
 
     Attributes:
         classes: Names, each one different.
@@ -49,8 +50,10 @@ class Errors(ABC):
     figure: str
     counted: str
 
-    def __init__(self, dataset: Any, metrics: Sequence[Any], score: float) -> None:
-        self.dataset, self.metrics, self.score = dataset, metrics, score
+    def __init__(
+        self, dataset: Any, metrics: Sequence[Any], score: float, by: str = 'boxes'
+    ) -> None:
+        self.dataset, self.metrics, self.score, self.by = dataset, metrics, score, by
         self.classes = class_names(dataset.metainfo.get('classes') or ())
         self.number = 0
 

@@ -19,8 +19,10 @@ class ClassificationErrors(Errors):
 
     figure, counted = 'accuracy (%)', 'images'
 
-    def __init__(self, dataset: Any, metrics: Sequence[Any], score: float) -> None:
-        super().__init__(dataset, metrics, score)
+    def __init__(
+        self, dataset: Any, metrics: Sequence[Any], score: float, by: str = 'boxes'
+    ) -> None:
+        super().__init__(dataset, metrics, score, by)
         self._matrix = np.zeros((0, 0), dtype=int)
         self._worst = Worst()
 

@@ -32,16 +32,14 @@ class DetectionErrors(Errors):
 
     AP is COCO's, whatever the evaluator computes. The objects are those that mmdet's CocoMetric
     takes: of the evaluator's annotation file, or else of the data set.
-
-    Args:
-        by: 'boxes' or 'masks': whose overlaps tell what has been found. Pictures show boxes.
+    By masks too the pictures show boxes.
     """
 
     def __init__(
         self, dataset: Any, metrics: Sequence[Any], score: float, by: str = 'boxes'
     ) -> None:
-        super().__init__(dataset, metrics, score)
-        self.by, self.figure = by, f'AP of {by}'
+        super().__init__(dataset, metrics, score, by)
+        self.figure = f'AP of {by}'
         extra('faster_coco_eval')  # that it is missing is said now rather than after the pass
         self.counted = f'detections with a score of {score:g} or more'
         files = (getattr(metric, '_coco_api', None) for metric in metrics)
@@ -120,19 +118,12 @@ class DetectionErrors(Errors):
         """Run lengths of polygons and of masks, if they are to be judged."""
         if self.by == 'boxes':
             return None
-        from pycocotools import mask
+        from faster_coco_eval.core.mask import segmToRle
 
-        size, masks = (image['height'], image['width']), []
-        for segmentation in segmentations:
-            if not segmentation:
-                raise UserError(_NO_MASKS.format(f'image {self.number + 1} of the data has'))
-            if isinstance(segmentation, list):  # polygons
-                masks.append(mask.merge(mask.frPyObjects(segmentation, *size)))
-            elif isinstance(segmentation['counts'], list):
-                masks.append(mask.frPyObjects(segmentation, *size))
-            else:
-                masks.append(segmentation)
-        return masks
+        segmentations = list(segmentations)
+        if not all(segmentations):
+            raise UserError(_NO_MASKS.format(f'image {self.number + 1} of the data has'))
+        return [segmToRle(each, image['width'], image['height']) for each in segmentations]
 
     @cached_property
     def _precisions(self) -> dict[str, np.ndarray]:

@@ -37,10 +37,10 @@ class CountErrors(Hook):
         errors: What has been counted, once the test has begun.
     """
 
-    def __init__(self, scope: str, **options) -> None:
+    def __init__(self, scope: str, score: float, by: str = 'boxes') -> None:
         module, name = COUNTERS[scope]
         kind = getattr(import_module(f'mmattn.analysis.errors.{module}'), name)
-        self._errors = partial(kind, **options)
+        self._errors = partial(kind, score=score, by=by)
         self.errors: Errors | None = None
 
     def before_test(self, runner: Runner) -> None:
@@ -98,8 +98,7 @@ def count_errors(
     # Another run in this process, of a baseline, must not get this one's logger and visualizer.
     cfg.experiment_name, cfg.visualizer = work_dir.name, None
     print_start(config, cfg, notes)
-    options = dict(by=by) if cfg.default_scope == 'mmdet' else {}
-    counter = CountErrors(cfg.default_scope, score=score, **options)
+    counter = CountErrors(cfg.default_scope, score, by)
     with open_runner(cfg, [record, counter]) as runner:
         runner.test()
     return counter.errors, record.metrics

@@ -29,8 +29,10 @@ class SegmentationErrors(Errors):
 
     figure, counted = 'IoU (%)', 'pixels'
 
-    def __init__(self, dataset: Any, metrics: Sequence[Any], score: float) -> None:
-        super().__init__(dataset, metrics, score)
+    def __init__(
+        self, dataset: Any, metrics: Sequence[Any], score: float, by: str = 'boxes'
+    ) -> None:
+        super().__init__(dataset, metrics, score, by)
         given = (getattr(metric, 'ignore_index', None) for metric in metrics)
         self._ignored = next((index for index in given if index is not None), IGNORED)
         self._matrix = np.zeros((len(self.classes),) * 2, dtype=np.int64)
