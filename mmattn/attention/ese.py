@@ -9,6 +9,7 @@ Place: in VoVNetV2 on the output of a module, before the addition.
 Deviations: none.
 """
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -32,4 +33,8 @@ class ESE(GateAttention):
         self.fc = nn.Linear(in_channels, in_channels)
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
-        return dict(channels=F.relu6(self.fc(kernels.mean(x)) + 3) / 6)
+        logits = self.fc(kernels.mean(x))
+        if not torch.is_grad_enabled():
+            return dict(channels=F.hardsigmoid(logits))
+        # The same, with a second derivative.
+        return dict(channels=F.relu6(logits + 3) / 6)

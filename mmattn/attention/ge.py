@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from mmattn import kernels
 from mmattn.attention import checks
 from mmattn.attention.base import GateAttention, batch_norm
-from mmattn.attention.pooling import grid_means, weigh_grid
+from mmattn.attention.pooling import weigh_grids
 from mmattn.registry import MODELS
 
 EXTENTS = (0, 2, 4, 8)
@@ -103,8 +103,7 @@ class GE(GateAttention):
         if not self.extent:
             if not self.steps:
                 return kernels.mean(x)[:, :, None, None]
-            means = grid_means(x, self.map_size)[0]
-            return self.gather.norm1(weigh_grid(means, self.gather.conv1)[:, :, None, None])
+            return self.gather.norm1(weigh_grids(x, self.gather.conv1)[:, :, None, None])
         if not self.steps:
             side, pad = 2 * self.extent - 1, self.extent - 1
             return F.avg_pool2d(x, side, self.extent, pad, count_include_pad=False)

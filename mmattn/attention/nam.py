@@ -13,7 +13,8 @@ the weights, part of the paper's loss, is the training's.
 
 from torch import Tensor, nn
 
-from mmattn.attention.base import Attention, batch_norm, gated
+from mmattn.attention.base import Attention, batch_norm
+from mmattn.kernels.primitive import cast
 from mmattn.registry import MODELS
 
 
@@ -42,5 +43,6 @@ class NAM(Attention):
     def attend(self, x: Tensor) -> Tensor:
         share = self.bn2.weight.detach().abs()
         share = share / share.sum().clamp_min(1e-30)
-        normed = gated(self.bn2(x), share[:, None, None])
-        return gated(x, normed.sigmoid())
+        # In place: neither the norm nor the product needs its result for the backward pass.
+        gate = self.bn2(x).mul_(cast(share, x.dtype)[:, None, None]).sigmoid_()
+        return x * cast(gate, x.dtype)

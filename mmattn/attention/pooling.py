@@ -7,8 +7,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmattn.kernels.primitive import is_channels_last, no_autocast, seen_through, wide_dtype
+from mmattn.kernels.primitive import (
+    cast,
+    is_channels_last,
+    no_autocast,
+    seen_through,
+    wide_dtype,
+)
 from mmattn.kernels.windows import exporting
+
+# Places of a map times cells of its grids up to which one product with all of them is faster
+# than a product for the rows and one for the columns (measured with two cores).
+ONE_PRODUCT = 2**16
 
 
 def pooling_matrix(cells: int, size: int, like: Tensor) -> Tensor:
@@ -33,19 +43,42 @@ def pooling_matrix(cells: int, size: int, like: Tensor) -> Tensor:
 
 def grid_means(x: Tensor, *grids: int) -> list[Tensor]:
     """Means over grids of windows, in one read: (N, C, H, W) -> (N, C, grid, grid) for each."""
+    parts = _cell_means(x, grids).split([grid * grid for grid in grids], 2)
+    return [parts[i].unflatten(2, (grids[i], grids[i])) for i in range(len(grids))]
+
+
+def weigh_grids(x: Tensor, *convs: nn.Conv2d) -> Tensor:
+    """The sum of depthwise convolutions, each of grid means as large as its kernel.
+
+    As one product and its sum, which cost less than convolutions of such small maps.
+
+    Args:
+        x: (N, C, H, W).
+        convs: With kernels of (C, 1, grid, grid).
+
+    Returns:
+        (N, C).
+    """
+    means = _cell_means(x, tuple(conv.kernel_size[0] for conv in convs))
+    weights = [conv.weight.flatten(1) for conv in convs]
+    weights = weights[0] if len(convs) == 1 else torch.cat(weights, 1)
+    weighed = (means * cast(weights, x.dtype)).sum(2)
+    for conv in convs:
+        weighed = weighed if conv.bias is None else weighed + cast(conv.bias, x.dtype)
+    return weighed
+
+
+def _cell_means(x: Tensor, grids: tuple[int, ...]) -> Tensor:
+    """Means over the cells of all grids in a row: (N, C, H, W) -> (N, C, cells)."""
+    height, width = x.shape[2:]
+    cells = sum(grid * grid for grid in grids)
+    if not seen_through(x) and not is_channels_last(x) and height * width * cells <= ONE_PRODUCT:
+        matrix = _constant(_cells_matrix, grids, (height, width), x.dtype, x.device)
+        return F.linear(x.flatten(2), matrix)
     rows, columns = [_matrix(_grid_matrix, grids, size, x) for size in x.shape[2:]]
     means = _projected(x, rows, columns)
     corners = [slice(sum(grids[:i]), sum(grids[: i + 1])) for i in range(len(grids))]
-    return [means[:, :, corner, corner] for corner in corners]
-
-
-def weigh_grid(grid: Tensor, conv: nn.Conv2d) -> Tensor:
-    """A depthwise convolution as large as its input: (N, C, g, g) -> (N, C).
-
-    As a product and a sum, which cost less than a convolution of such small maps.
-    """
-    weighed = (grid * conv.weight[:, 0].to(grid.dtype)).sum((2, 3))
-    return weighed if conv.bias is None else weighed + conv.bias.to(grid.dtype)
+    return torch.cat([means[:, :, corner, corner].flatten(2) for corner in corners], 2)
 
 
 def spread_cells(grid: Tensor, x: Tensor) -> Tensor:
@@ -71,6 +104,12 @@ def _resized(make: Callable[..., Tensor], grid: Tensor, x: Tensor) -> Tensor:
         layout = torch.channels_last if last else torch.contiguous_format
         grid = grid.contiguous(memory_format=layout)
     return _projected(grid, rows, columns)
+
+
+def _cells_matrix(grids: tuple[int, ...], size: tuple[int, int], like: Tensor) -> Tensor:
+    """(cells, H * W): what each place counts for in each cell of each grid."""
+    matrices = [[pooling_matrix(grid, length, like) for length in size] for grid in grids]
+    return torch.cat([torch.kron(rows, columns) for rows, columns in matrices])
 
 
 def _grid_matrix(grids: tuple[int, ...], size: int, like: Tensor) -> Tensor:
@@ -101,7 +140,7 @@ def _matrix(make: Callable[..., Tensor], sizes: int | tuple[int, ...], size: int
 def _constant(
     make: Callable[..., Tensor],
     sizes: int | tuple[int, ...],
-    size: int,
+    size: int | tuple[int, int],
     dtype: torch.dtype,
     device: torch.device,
 ) -> Tensor:

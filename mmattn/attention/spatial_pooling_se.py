@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmattn.attention import checks
 from mmattn.attention.base import Weights, batch_norm
-from mmattn.attention.pooling import grid_means, weigh_grid
+from mmattn.attention.pooling import weigh_grids
 from mmattn.attention.se import Excitation
 from mmattn.registry import MODELS
 
@@ -52,8 +52,7 @@ class SPSE(Excitation):
         self.norm = batch_norm(self, in_channels, norm_cfg)
 
     def squeeze(self, x: Tensor) -> Tensor:
-        means = grid_means(x, *(conv.kernel_size[0] for conv in self.convs))
-        pooled = sum(weigh_grid(means[i], conv) for i, conv in enumerate(self.convs))
+        pooled = weigh_grids(x, *self.convs)
         return self.norm(pooled[:, :, None, None]).relu().flatten(1)
 
 
@@ -105,5 +104,5 @@ class RGSE(Excitation):
     def squeeze(self, x: Tensor) -> Tensor:
         if self.grid == 1:
             return super().squeeze(x).relu()
-        pooled = weigh_grid(*grid_means(x, self.grid), self.conv)
+        pooled = weigh_grids(x, self.conv)
         return self.norm(pooled[:, :, None, None]).relu().flatten(1)
