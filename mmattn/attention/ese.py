@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from mmattn import kernels
 from mmattn.attention.base import GateAttention
+from mmattn.kernels.primitive import seen_through
 from mmattn.registry import MODELS
 
 
@@ -34,7 +35,7 @@ class ESE(GateAttention):
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
         logits = self.fc(kernels.mean(x))
-        if not torch.is_grad_enabled():
+        if not torch.is_grad_enabled() and not seen_through(x):
             return dict(channels=F.hardsigmoid(logits))
         # The same, with a second derivative.
         return dict(channels=F.relu6(logits + 3) / 6)
