@@ -29,11 +29,11 @@ void gate_backward_nchw(const Parallel& parallel, Shape s, const Gates<T>& g, co
   // A unit of work: a channel, or where they share a plane part of its channels.
   const int64_t group = PLANES ? s.c / g.groups : 1, blocks = s.n * s.c / group;
   const int64_t parts = PLANES ? parts_of(blocks, group) : 1;
-  Buffer<A> partial(PLANES ? blocks * parts * s.h * stride : 0);
+  Buffer<A> partial(PLANES && parts > 1 ? blocks * parts * s.h * stride : 0);
   parallel(blocks * parts, [&](int64_t begin, int64_t end) {
-    Buffer<A> down(COLUMNS ? stride : 0);
+    Buffer<A> down(COLUMNS ? stride : 0), own(PLANES && parts == 1 ? s.h * stride : 0);
     for (int64_t unit = begin; unit < end; unit++) {
-      A* sums = PLANES ? partial.at(unit * s.h * stride) : nullptr;
+      A* sums = parts > 1 ? partial.at(unit * s.h * stride) : own.at(0);
       if (PLANES) std::fill(sums, sums + s.h * stride, A(0));
       const int64_t first = unit / parts * group;
       for (int64_t i = first + part_start(group, parts, unit % parts);
@@ -83,9 +83,14 @@ void gate_backward_nchw(const Parallel& parallel, Shape s, const Gates<T>& g, co
             store_lanes(d.columns + i * s.w + w, sum * (scale * channel), count);
           });
       }
+      for (int64_t h = 0; PLANES && parts == 1 && h < s.h; h++)
+        each_lanes<T>(s.w, [&](int64_t w, auto count) INLINE_BODY {
+          V sum = *(V*)(sums + h * stride + w);
+          store_lanes(d.planes + (unit * s.h + h) * s.w + w, sum * scale, count);
+        });
     }
   });
-  if (PLANES) sum_planes<T>(parallel, s, blocks, parts, stride, scale, partial.at(0), d.planes);
+  if (parts > 1) sum_planes<T>(parallel, s, blocks, parts, stride, scale, partial.at(0), d.planes);
 }
 
 // (size, C) -> (C, size), times scale and the channels' gates.

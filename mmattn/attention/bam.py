@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from mmattn import kernels
 from mmattn.attention import checks
 from mmattn.attention.base import GateAttention, batch_norm, hidden_channels
+from mmattn.kernels.primitive import seen_through
 from mmattn.registry import MODELS
 
 # The original's keys behind its prefixes -> ours.
@@ -89,4 +90,7 @@ class BAM(GateAttention):
         means = kernels.mean(x)[:, :, None, None]
         channels = self.channel_out(self.channel_layers(means))
         places = self.spatial_out(self.dilated(self.reduce(x)))
-        return dict(planes=1 + (channels * places).sigmoid())
+        gate = (channels * places).sigmoid()
+        # In its own memory where nothing is derived from it.
+        alone = not gate.requires_grad and not seen_through(x)
+        return dict(planes=gate.add_(1) if alone else 1 + gate)

@@ -135,17 +135,14 @@ class Attention(nn.Module):
         return torch.lerp(x, self.attend(x).to(x.dtype), scale.to(x.dtype))
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.dim() == 4:
-            return self._forward(x)
-        checks.dims(self, x)
-        # Places in whatever order: a sequence is a map of one column.
-        maps = x.unsqueeze(3) if x.dim() == 3 else x.flatten(2, 3)
-        return self._forward(maps).reshape(x.shape)
-
-    def _forward(self, x: Tensor) -> Tensor:
-        if self.warm_scale is None:
-            return cast(self.attend(x), x.dtype)
-        return self.attend_warm(x, self.warm_scale)
+        if x.dim() != 4:
+            checks.dims(self, x)
+            # Places in whatever order: a sequence is a map of one column.
+            maps = x.unsqueeze(3) if x.dim() == 3 else x.flatten(2, 3)
+            return self.forward(maps).reshape(x.shape)
+        scale = self.warm_scale
+        out = self.attend(x) if scale is None else self.attend_warm(x, scale)
+        return cast(out, x.dtype)
 
     def extra_repr(self) -> str:
         return f'in_channels={self.in_channels}, warm_start={self.warm_start}'

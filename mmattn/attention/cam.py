@@ -47,7 +47,9 @@ class CAM(Attention):
                 likeness = places @ places.transpose(1, 2)
             else:
                 likeness = _WideProduct.apply(places)
-            shares = (likeness.amax(2, keepdim=True) - likeness).softmax(2)
+            # A softmax does not change with what is added to all: no gradient through the peak.
+            peak = likeness.detach().amax(2, keepdim=True)
+            shares = (peak - likeness).softmax(2)
             out = (shares.to(x.dtype) @ places).reshape(x.shape)
         return x + self.gamma.to(x.dtype) * out
 

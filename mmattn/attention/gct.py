@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from mmattn import kernels
 from mmattn.attention import checks
 from mmattn.attention.base import GateAttention
-from mmattn.kernels.primitive import wide_dtype
+from mmattn.kernels.primitive import cast, wide_dtype
 from mmattn.registry import MODELS
 
 MODES = ('l2', 'l1')
@@ -62,7 +62,7 @@ class GCT(GateAttention):
     def gates(self, x: Tensor) -> dict[str, Tensor]:
         # In float32 whatever the map: sums over one overflow 16 bits.
         alpha, gamma, beta = [
-            p.flatten().to(wide_dtype(x)) for p in (self.alpha, self.gamma, self.beta)
+            cast(p.flatten(), wide_dtype(x)) for p in (self.alpha, self.gamma, self.beta)
         ]
         if self.mode == 'l2':
             embedding = alpha * (kernels.square_sum(x) + self.epsilon).sqrt()
@@ -72,4 +72,4 @@ class GCT(GateAttention):
             sums = kernels.mean(x if self.after_relu else x.abs()).to(wide_dtype(x)) * count
             embedding = alpha * sums
             scale = embedding.abs().mean(1, keepdim=True) + self.epsilon
-        return dict(channels=1 + (embedding * gamma / scale + beta).tanh())
+        return dict(channels=1 + torch.addcmul(beta, embedding, gamma / scale).tanh())

@@ -16,7 +16,11 @@ from mmattn import kernels
 from mmattn.attention import checks
 from mmattn.attention.base import GateAttention
 from mmattn.attention.pooling import sample_deviation
+from mmattn.kernels.primitive import seen_through
 from mmattn.registry import MODELS
+
+# Places below which a product of matrices for each group takes longer than that of the maps.
+SHORT = 128
 
 
 @MODELS.register_module()
@@ -41,9 +45,13 @@ class SGE(GateAttention):
         self.bias = nn.Parameter(torch.ones(1, self.groups, 1, 1))
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
-        means = kernels.mean(x).reshape(x.shape[0], self.groups, 1, -1)
-        likeness = (means @ x.flatten(2).unflatten(1, (self.groups, -1))).to(x.dtype)
-        likeness = likeness.reshape(x.shape[0], self.groups, *x.shape[2:])
+        means = kernels.mean(x).reshape(x.shape[0], self.groups, -1)
+        grouped = x.unflatten(1, (self.groups, -1))
+        if not seen_through(x) and x.shape[2] * x.shape[3] < SHORT:
+            likeness = (grouped * means[:, :, :, None, None]).sum(2)
+        else:
+            likeness = (means.unsqueeze(2) @ grouped.flatten(3)).to(x.dtype)
+            likeness = likeness.reshape(x.shape[0], self.groups, *x.shape[2:])
         deviation = sample_deviation(likeness, (2, 3))[:, :, None, None]
         normed = (likeness - likeness.mean((2, 3), keepdim=True)) / (deviation + 1e-5)
         logits = normed * self.weight.to(x.dtype) + self.bias.to(x.dtype)

@@ -71,14 +71,13 @@ def using(mode: str) -> Iterator[None]:
 
 def implementation(x: Tensor) -> str:
     """What runs on a map like ``x``: 'pure', 'C++' or 'Triton'."""
-    if mode() == PURE:
+    if (_forced or _wanted()) == PURE:  # mode(), without a call
         return PURE
-    device = x.device.type
-    if INTERPRETED and device == 'cpu' and x.dtype in TRITON_DTYPES and not why_no_triton():
+    if INTERPRETED and x.is_cpu and x.dtype in TRITON_DTYPES and not why_no_triton():
         return TRITON
-    if device == 'cpu' and x.dtype in CPP_DTYPES and not why_no_cpp():
+    if x.is_cpu and x.dtype in CPP_DTYPES and not why_no_cpp():
         return CPP
-    if device == 'cuda' and x.dtype in TRITON_DTYPES and not why_no_triton():
+    if x.is_cuda and x.dtype in TRITON_DTYPES and not why_no_triton():
         return TRITON
     return PURE
 

@@ -42,10 +42,14 @@ def gate(
     """
     if join not in JOINS:
         raise InvalidValue(f'join must be one of {", ".join(JOINS)}, got {join!r}')
-    gates = [g if g is None else cast(g, x.dtype) for g in (rows, columns, channels, planes)]
+    dtype = x.dtype
+    gates = [
+        g if g is None or g.dtype == dtype else g.to(dtype)
+        for g in (rows, columns, channels, planes)
+    ]
     if scale is not None:
-        scale = scale.to(wide_dtype(x))
-    elif not torch.is_grad_enabled() and sum(g is not None for g in gates) == 1:
+        scale = cast(scale, wide_dtype(x))
+    elif not torch.is_grad_enabled() and [g is None for g in gates].count(True) == 3:
         # One product is one read and one write already.
         return _reference(x, *gates, scale, join)
     return _gate(x, *gates, scale, join)

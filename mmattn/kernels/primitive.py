@@ -7,12 +7,13 @@ what ``reference`` hands on for it). Both become operators ``mmattn::NAME`` and
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.nn import Parameter
 
 from mmattn.kernels import choice
 
@@ -22,6 +23,17 @@ if hasattr(torch.compiler, 'is_compiling'):
     is_compiling = torch.compiler.is_compiling
 else:  # torch 2.1
     from torch._dynamo.external_utils import is_compiling
+
+
+# Called in front of every map, where a look-up through several modules takes its time too.
+_is_tracing, _in_functorch = torch._C._is_tracing, torch._C._are_functorch_transforms_active
+_autocasts = torch.is_autocast_enabled if choice.CAN_REGISTER else lambda device: True
+_NOTHING = nullcontext()
+
+
+def _watched() -> bool:
+    """Whether something watches operators, such as a FakeTensorMode or a counter of operations."""
+    return choice.CAN_REGISTER and torch._C._len_torch_dispatch_stack() > 0
 
 
 # All of them, by name.
@@ -85,7 +97,7 @@ class Primitive:
         """The result; by the reference itself where something has to see through it."""
         if seen_through(inputs[0]):
             results = self.reference(*inputs)
-        elif choice.CAN_REGISTER and torch._C._len_torch_dispatch_stack():
+        elif _watched():
             results = self._operator(*inputs)  # what watches operators is to see this one
         elif torch.is_grad_enabled():
             results = self._apply(*inputs)  # the operator does the same in thrice the time
@@ -134,8 +146,7 @@ class Primitive:
         grads, needed = grads[: self.outputs], ctx.needs_input_grad
         if torch.is_grad_enabled():
             return self._differentiable_backward(inputs, grads, needed)
-        watched = choice.CAN_REGISTER and torch._C._len_torch_dispatch_stack()
-        run = self._backward_operator if watched else self._run_backward
+        run = self._backward_operator if _watched() else self._run_backward
         found = run(*grads, *inputs, *saved[len(self.tensors) :])
         out = [None] * len(inputs)
         for i, gradient in zip(self.tensors, _all(found), strict=True):
@@ -165,7 +176,10 @@ def is_channels_last(x: Tensor) -> bool:
 def no_autocast(x: Tensor) -> AbstractContextManager[Any]:
     """Within it nothing widens a map of 16 bits; of any device that ``x`` may be on."""
     # meta tensors know no autocast
-    return torch.autocast('cpu' if x.is_meta else x.device.type, enabled=False)
+    device = 'cpu' if x.is_meta else x.device.type
+    if not is_compiling() and not _autocasts(device):
+        return _NOTHING
+    return torch.autocast(device, enabled=False)
 
 
 def cast(x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -191,10 +205,10 @@ def seen_through(x: Tensor) -> bool:
     """Whether a map is no plain tensor with values: in torch.compile, export, jit, functorch."""
     return (
         is_compiling()
-        or type(x) not in (Tensor, torch.nn.Parameter)
+        or type(x) not in (Tensor, Parameter)
         or x.is_meta
-        or torch._C._is_tracing()
-        or torch._C._are_functorch_transforms_active()
+        or _is_tracing()
+        or _in_functorch()
         or forward_ad._current_level >= 0
     )
 
