@@ -101,17 +101,22 @@ using Optional = std::optional<Tensor>;
 struct Given {
   Tensor rows, columns, channels, planes, scale;
   Join join;
+  Shape shape;
 
   Given(const Tensor& x, const Optional& r, const Optional& c, const Optional& ch,
         const Optional& p, const Optional& sc, c10::string_view how) {
-    Shape s = shape_of(x);
+    Shape s = shape = shape_of(x);
     rows = checked("rows", r, x, {s.n, s.c, s.h});
     columns = checked("columns", c, x, {s.n, s.c, s.w});
     channels = checked("channels", ch, x, {s.n, s.c});
     const int64_t groups = p && p->dim() == 4 ? p->size(1) : 1;
     TORCH_CHECK(groups > 0 && s.c % groups == 0, "planes must be one for each of the ", s.c,
                 " channels or for a group of them, got ", groups);
-    planes = checked("planes", p, x, {s.n, groups, s.h, s.w});
+    // A gate of its own for each element: in whatever order they lie.
+    const bool each = p && groups == s.c && !r && !c && !ch;
+    if (each) shape = {s.n * s.c, 1, 1, s.plane(), false};
+    planes = checked("planes", p, x, {s.n, groups, s.h, s.w},
+                     each ? format_of(x) : at::MemoryFormat::Contiguous);
     if (sc) scale = sc->to(at::toOpMathType(x.scalar_type()));
     TORCH_CHECK(!sc || scale.numel() == 1, "scale must be one value, got ", sc->sizes());
     TORCH_CHECK(how == "product" || how == "max" || how == "add",
@@ -122,17 +127,18 @@ struct Given {
   }
 
   static Tensor checked(const char* name, const Optional& gate, const Tensor& x,
-                        at::IntArrayRef sizes) {
+                        at::IntArrayRef sizes,
+                        at::MemoryFormat format = at::MemoryFormat::Contiguous) {
     if (!gate) return {};
     TORCH_CHECK(gate->sizes() == sizes && gate->scalar_type() == x.scalar_type(), name,
                 " must be ", x.scalar_type(), " of ", sizes, ", got ", gate->scalar_type(), " of ",
                 gate->sizes());
-    return gate->contiguous();
+    return gate->contiguous(format);
   }
 
   template <typename T> Gates<T> as() const {
     return {in<T>(rows), in<T>(columns), in<T>(channels), in<T>(planes), in<wide_t<T>>(scale),
-            planes.defined() ? planes.size(1) : 1, join};
+            planes.defined() && shape.c > 1 ? planes.size(1) : 1, join};
   }
 };
 
@@ -143,7 +149,7 @@ Tensor gate(const Tensor& input, const Optional& rows, const Optional& columns,
   Given given(x, rows, columns, channels, planes, scale, join);
   if (x.numel() == 0) return y;
   WITH_TYPE(x, [&] {
-    kernels<T>().gate(parallel, shape_of(x), given.as<T>(), in<T>(x), out<T>(y));
+    kernels<T>().gate(parallel, given.shape, given.as<T>(), in<T>(x), out<T>(y));
   });
   return y;
 }
@@ -169,7 +175,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> gate_backward(
     Tensor changes;
     if (scale) changes = at::empty({x.size(0) * x.size(1)}, given.scale.options());
     kernels<T>().gate_backward(
-        parallel, shape_of(x), given.as<T>(), in<T>(grad), in<T>(x),
+        parallel, given.shape, given.as<T>(), in<T>(grad), in<T>(x),
         {out<T>(dx), to(d_rows), to(d_columns), to(d_channels), to(d_planes),
          scale ? out<wide_t<T>>(changes) : nullptr});
     if (scale) d_scale.fill_(changes.sum(at::kDouble));

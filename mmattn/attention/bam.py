@@ -67,7 +67,7 @@ class BAM(GateAttention):
 
         def layer(channels: int, **options) -> nn.Sequential:
             conv = nn.Conv2d(channels, hidden, **options)
-            return nn.Sequential(conv, batch_norm(self, hidden, norm_cfg), nn.ReLU())
+            return nn.Sequential(conv, batch_norm(self, hidden, norm_cfg), nn.ReLU(inplace=True))
 
         widths = [in_channels] + [hidden] * (num_layers - 1)
         self.channel_layers = nn.Sequential(*(layer(width, kernel_size=1) for width in widths))

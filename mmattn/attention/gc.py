@@ -73,7 +73,7 @@ class GC(Attention):
         return nn.Sequential(
             nn.Conv2d(self.in_channels, hidden, 1),
             nn.LayerNorm([hidden, 1, 1]),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(hidden, self.in_channels, 1),
         )
 

@@ -72,8 +72,10 @@ def _cell_means(x: Tensor, grids: tuple[int, ...]) -> Tensor:
     """Means over the cells of all grids in a row: (N, C, H, W) -> (N, C, cells)."""
     height, width = x.shape[2:]
     cells = sum(grid * grid for grid in grids)
-    if not seen_through(x) and not is_channels_last(x) and height * width * cells <= ONE_PRODUCT:
+    if not seen_through(x) and height * width * cells <= ONE_PRODUCT:
         matrix = _constant(_cells_matrix, grids, (height, width), x.dtype, x.device)
+        if is_channels_last(x):
+            return (matrix @ x.permute(0, 2, 3, 1).flatten(1, 2)).transpose(1, 2)
         return F.linear(x.flatten(2), matrix)
     rows, columns = [_matrix(_grid_matrix, grids, size, x) for size in x.shape[2:]]
     means = _projected(x, rows, columns)

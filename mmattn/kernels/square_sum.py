@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mmattn.kernels.primitive import seen_through, wide_dtype
+from mmattn.kernels.primitive import is_channels_last, seen_through, wide_dtype
 
 
 def square_sum(x: Tensor) -> Tensor:
@@ -23,7 +23,10 @@ def square_sum(x: Tensor) -> Tensor:
 
 
 def _reference(x):
-    return torch.linalg.vector_norm(x, dim=(2, 3), dtype=wide_dtype(x)).square()
+    wide = wide_dtype(x)
+    if x.is_cpu and x.dtype == wide and not seen_through(x) and is_channels_last(x):
+        return (x * x).sum((2, 3))  # a norm there takes ten times as long
+    return torch.linalg.vector_norm(x, dim=(2, 3), dtype=wide).square()
 
 
 class _SquareSum(torch.autograd.Function):
