@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mmattn.attention import checks
 from mmattn.attention.base import Attention, softmax
-from mmattn.attention.positions import like_map, pointwise, sequence
+from mmattn.kernels.primitive import laid_out_like
 from mmattn.registry import MODELS
 
 
@@ -64,8 +64,9 @@ class A2(Attention):
         self.project = nn.Conv2d(c_m, in_channels, 1)
 
     def attend(self, x: Tensor) -> Tensor:
-        shares = softmax(sequence(self.gather(x)), 1)  # (N, H W, n)
+        shares = softmax(self.gather(x).flatten(2), 2).transpose(1, 2)  # (N, H W, n)
         descriptors = self.features(x).flatten(2) @ shares  # (N, m, n)
-        wanted = softmax(sequence(self.distribute(x)), 2)  # (N, H W, n)
-        out = like_map(pointwise(self.project, wanted @ descriptors.transpose(1, 2)), x)
+        wanted = softmax(self.distribute(x).flatten(2), 1)  # (N, n, H W)
+        given = (descriptors @ wanted).unflatten(2, x.shape[2:])
+        out = self.project(laid_out_like(given, x))
         return x + out.to(x.dtype) if self.residual else out

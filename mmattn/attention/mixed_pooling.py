@@ -18,6 +18,7 @@ from mmattn import kernels
 from mmattn.attention import checks
 from mmattn.attention.base import Attention, batch_norm, hidden_channels
 from mmattn.attention.pooling import grid_means, interpolate
+from mmattn.kernels.primitive import laid_out_like
 from mmattn.registry import MODELS
 
 # Name -> size of the kernel between C/4 and C/4 channels.
@@ -84,9 +85,10 @@ class MixedPooling(Attention):
     def _grids(self, x: Tensor) -> Tensor:
         coarse, coarser = grid_means(x, *self.pool_size)
         out = self.conv2_0(x) + interpolate(self.conv2_1(coarse), x)
-        return (out + interpolate(self.conv2_2(coarser), x)).relu()
+        return (out + interpolate(self.conv2_2(coarser), x)).relu_()
 
     def _strips(self, x: Tensor) -> Tensor:
         rows, columns = kernels.means(x)
         # To interpolate one row, or one column, is to repeat it.
-        return (self.conv2_3(columns[:, :, None]) + self.conv2_4(rows[:, :, :, None])).relu()
+        columns = self.conv2_3(laid_out_like(columns[:, :, None], x))
+        return (columns + self.conv2_4(laid_out_like(rows[:, :, :, None], x))).relu_()

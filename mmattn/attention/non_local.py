@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from mmattn.attention import checks
 from mmattn.attention.base import Attention, batch_norm, hidden_channels
-from mmattn.attention.positions import attend_to, like_map, pointwise, sequence
+from mmattn.attention.positions import attend_to, like_map, sequence
 from mmattn.registry import MODELS
 
 MODES = ('embedded_gaussian', 'gaussian', 'dot_product', 'concatenation')
@@ -113,7 +113,7 @@ class NonLocal(Attention):
         queries, keys, values = sequence(theta), sequence(phi), sequence(self._pooled(self.g(x)))
         if self.mode != 'dot_product':
             checks.pairs(self, x, queries.shape[1] * keys.shape[1], ADVICE)
-        out = like_map(pointwise(self.conv_out, self._taken(queries, keys, values)), x)
+        out = self.conv_out(like_map(self._taken(queries, keys, values), x))
         out = out if self.norm is None else self.norm(out)
         return x + out.to(x.dtype)
 

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmattn.attention.base import softmax
-from mmattn.kernels.primitive import seen_through
+from mmattn.kernels.primitive import no_autocast, seen_through, wide_dtype
 
 
 def attended_mean(x: Tensor, logits: Tensor) -> Tensor:
@@ -38,11 +38,6 @@ def like_map(values: Tensor, x: Tensor) -> Tensor:
     return values.transpose(1, 2).unflatten(2, x.shape[2:])
 
 
-def pointwise(conv: nn.Conv2d, values: Tensor) -> Tensor:
-    """A 1x1 convolution of a sequence: (N, L, D) -> (N, L, E)."""
-    return F.linear(values, conv.weight.flatten(1), conv.bias)
-
-
 def along(values: Tensor, conv: nn.Conv1d | nn.Conv2d) -> Tensor:
     """A convolution of one channel: (N, L) -> (N, L).
 
@@ -58,8 +53,8 @@ def attend_to(queries: Tensor, keys: Tensor, values: Tensor, scale: float = 1) -
     """softmax over j of (scale * q_i k_j), times v_j.
 
     By torch's fused attention, which keeps neither the L x M logits nor their softmax, in
-    float32 whatever the dtype. What is exported, what a GPU has no kernel for, and a second
-    derivative, write them out.
+    float32 whatever the dtype. What is exported, what a GPU has no kernel for, a second
+    derivative, and small maps in float32 on a CPU, where that is faster, write them out.
 
     Args:
         queries: (N, L, D).
@@ -69,9 +64,23 @@ def attend_to(queries: Tensor, keys: Tensor, values: Tensor, scale: float = 1) -
     Returns:
         (N, L, E).
     """
+    if not seen_through(values) and _few(keys, values):
+        with no_autocast(values):
+            logits = queries @ keys.transpose(1, 2)
+            shares = (logits if scale == 1 else logits * scale).softmax(2)
+            if values.is_contiguous():
+                return shares @ values
+            # In the layout of the values, those of a map (N, E, M).
+            return (values.transpose(1, 2) @ shares.transpose(1, 2)).transpose(1, 2)
     if not torch.is_grad_enabled() or seen_through(values):
         return _fused(queries, keys, values, scale)
     return _Attend.apply(queries, keys, values, scale)
+
+
+def _few(keys: Tensor, values: Tensor) -> bool:
+    """Whether logits and softmax take little more memory than the values."""
+    plain = values.is_cpu and values.dtype == wide_dtype(values)
+    return plain and keys.shape[1] <= 2 * values.shape[2]
 
 
 def _fused(queries: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:

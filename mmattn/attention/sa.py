@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mmattn import kernels
 from mmattn.attention import checks
 from mmattn.attention.base import Attention, Weights, gated, group_norm
-from mmattn.kernels.primitive import is_channels_last, runs_pure
+from mmattn.kernels.primitive import laid_out_like, runs_pure
 from mmattn.registry import MODELS
 
 
@@ -68,4 +68,4 @@ class SA(Attention):
         spatial = gated(halves[1], (weight * group_norm(self.gn, halves[1]) + bias).sigmoid())
         out = torch.cat((channel, spatial), 1).reshape(batch, 2, channels // 2, height, width)
         out = out.transpose(1, 2).reshape(batch, channels, height, width)
-        return out.contiguous(memory_format=torch.channels_last) if is_channels_last(x) else out
+        return laid_out_like(out, x)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mmattn import kernels
 from mmattn.attention.base import Attention, batch_norm, gated
+from mmattn.kernels.primitive import laid_out_like
 from mmattn.registry import MODELS
 
 
@@ -43,6 +44,6 @@ class StripPooling(Attention):
 
     def attend(self, x: Tensor) -> Tensor:
         rows, columns = kernels.means(x)
-        rows = self.bn1(self.conv1(rows[:, :, :, None]))
-        columns = self.bn2(self.conv2(columns[:, :, None]))
-        return gated(x, self.conv3((rows + columns).relu()).sigmoid())
+        rows = self.bn1(self.conv1(laid_out_like(rows[:, :, :, None], x)))
+        columns = self.bn2(self.conv2(laid_out_like(columns[:, :, None], x)))
+        return gated(x, self.conv3((rows + columns).relu_()).sigmoid())

@@ -173,6 +173,11 @@ def is_channels_last(x: Tensor) -> bool:
     return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
+def laid_out_like(x: Tensor, like: Tensor) -> Tensor:
+    """A map with its channels last if those of ``like`` are; to mix both takes twice as long."""
+    return x.contiguous(memory_format=torch.channels_last) if is_channels_last(like) else x
+
+
 def no_autocast(x: Tensor) -> AbstractContextManager[Any]:
     """Within it nothing widens a map of 16 bits; of any device that ``x`` may be on."""
     # meta tensors know no autocast

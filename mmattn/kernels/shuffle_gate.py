@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mmattn.kernels.primitive import Primitive, is_channels_last, no_autocast
+from mmattn.kernels.primitive import Primitive, laid_out_like, no_autocast
 
 
 def shuffle_gate(x: Tensor, slope: Tensor, offset: Tensor, groups: int, eps: float) -> Tensor:
@@ -35,7 +35,7 @@ def _reference(x, slope, offset, groups, eps):
         x.shape[0], 2, x.shape[1] // 2, *x.shape[2:]
     )
     out = out.transpose(1, 2).reshape(x.shape)
-    return out.contiguous(memory_format=torch.channels_last) if is_channels_last(x) else out
+    return laid_out_like(out, x)
 
 
 def _halves(x, groups):
