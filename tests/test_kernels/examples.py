@@ -37,11 +37,13 @@ def gate(*given, join='product'):
             channels=(n, c),
             planes=(n, 1, h, w),
             grouped=(n, divisor(c), h, w),
+            elements=(n, c, h, w),
         )
         x = values(*shape, dtype=dtype)
         gates = {name: gate_values(*shapes[name], dtype=dtype) for name in shapes if name in given}
-        if 'grouped' in gates:
-            gates['planes'] = gates.pop('grouped')
+        for name in ('grouped', 'elements'):
+            if name in gates:
+                gates['planes'] = gates.pop(name)
         names = ('rows', 'columns', 'channels', 'planes')
         scale = None
         if 'scale' in given:
@@ -134,6 +136,9 @@ EXAMPLES = {
     'gate channels': gate('channels'),
     'gate planes': gate('planes'),
     'gate grouped planes': gate('grouped'),
+    'gate elements': gate('elements'),
+    'gate elements, scale': gate('elements', 'scale'),
+    'gate channels, elements': gate('channels', 'elements'),
     'gate strips': gate('rows', 'columns'),
     'gate strips, scale': gate('rows', 'columns', 'scale'),
     'gate strips and channels': gate('rows', 'columns', 'channels'),
