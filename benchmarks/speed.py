@@ -99,7 +99,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--device', help='default a GPU if there is one')
     parser.add_argument('--amp', action='store_true', help='float16 on a GPU, bfloat16 on a CPU')
     parser.add_argument('--batch-size', type=int, default=8, help='of the networks; default 8')
-    parser.add_argument('--rounds', type=int, default=15, help='of a module, and of a network with SCSA; other networks have a quarter')
+    parser.add_argument(
+        '--rounds',
+        type=int,
+        default=15,
+        help='of a module, and of a network with SCSA; other networks have a quarter',
+    )
     parser.add_argument('--quick', action='store_true', help='tiny sizes: only that it runs')
     parser.add_argument('--out', type=Path, default=Path(__file__).parent / 'results')
     parser.add_argument('--name', help='of the files; default speed_DEVICE')

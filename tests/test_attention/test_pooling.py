@@ -6,7 +6,6 @@ from torch.nn import functional as F
 
 from mmattn.attention.pooling import grid_means
 
-
 FORMATS = [torch.contiguous_format, torch.channels_last]
 
 
