@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import shutil
+import subprocess
 import sys
 from glob import glob
 from multiprocessing.pool import ThreadPool
@@ -16,9 +17,6 @@ from setuptools.command.build_ext import build_ext
 HERE = Path(__file__).parent
 # The standard of C++ is the one that this torch asks for.
 FLAGS = ['-O3', '-g0', '-fopenmp-simd', '-fno-math-errno', '-fno-trapping-math']
-# Without it at::parallel_for, a template of torch's headers, has one thread. Apple's compiler
-# does not know it.
-THREADS = ['-fopenmp'] if sys.platform == 'linux' else []
 
 
 class Build(build_ext):
@@ -40,15 +38,19 @@ class Build(build_ext):
     def compile(self) -> None:
         from torch.utils.cpp_extension import BuildExtension, CppExtension, get_cxx_compiler
 
-        compiler = shlex.split(get_cxx_compiler())[0]
-        if not shutil.which(compiler):
-            raise RuntimeError(f'no C++ compiler was found (looked for {compiler})')
+        compiler = shlex.split(get_cxx_compiler())
+        if not shutil.which(compiler[0]):
+            raise RuntimeError(f'no C++ compiler was found (looked for {compiler[0]})')
+        # GCC's OpenMP is the one that torch for Linux runs on. Beside another, its threads would
+        # be two sets that wait for each other: those compilers take the other way of `parallel`.
+        version = subprocess.run([*compiler, '--version'], capture_output=True, text=True).stdout
+        threads = ['-fopenmp'] if sys.platform == 'linux' and 'clang' not in version else []
         headers = sorted(glob('src/*.h') + glob('src/*.inc'))
         # In the order of their names: of functions that several files have, such as std::vector's,
         # the linker takes the first, which has to run on any CPU. target_avx512 comes late.
         sources = sorted(glob('src/*.cpp'))
         options = dict(
-            depends=headers, extra_compile_args=[*FLAGS, *THREADS], extra_link_args=THREADS
+            depends=headers, extra_compile_args=[*FLAGS, *threads], extra_link_args=threads
         )
         self.distribution.ext_modules = [CppExtension('mmattn_kernels._C', sources, **options)]
 

@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 #include <ATen/OpMathType.h>
 #include <ATen/Parallel.h>
+#include <ATen/TensorIterator.h>
 #include <torch/library.h>
 
 #include <string>
@@ -36,8 +37,19 @@ template <> inline const Kernels<float>& kernels() { return level().f32; }
 template <> inline const Kernels<double>& kernels() { return level().f64; }
 template <> inline const Kernels<bfloat16>& kernels() { return level().bf16; }
 
+// By torch's own threads, as many as torch has.
 inline void parallel(int64_t n, const std::function<void(int64_t, int64_t)>& body) {
+#ifdef _OPENMP
   at::parallel_for(0, n, 1, body);
+#else
+  // at::parallel_for is a template, which without OpenMP, or with one that is not torch's, has not
+  // got them; what iterates over tensors inside of torch has. Its places are what is shared out.
+  Tensor places = at::empty({n}, at::kByte);
+  const char* first = static_cast<const char*>(places.const_data_ptr());
+  auto each = at::TensorIterator::nullary_op(places);
+  each.for_each(
+      [&](char** at, const int64_t*, int64_t count) { body(*at - first, *at - first + count); }, 1);
+#endif
 }
 
 // x in one of the two memory formats.

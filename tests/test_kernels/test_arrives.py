@@ -82,6 +82,47 @@ def test_source_that_does_not_compile(package):
     assert not any(name.endswith('.so') for name in names)
 
 
+# Whether the kernels agree with the pure way, and share their work out to torch's threads.
+RUN = """
+import os, re
+import torch, mmattn_kernels
+from mmattn import kernels
+from mmattn.kernels import choice
+assert not choice.why_no_cpp(), choice.why_no_cpp()
+print(mmattn_kernels.__file__)
+torch.set_num_threads(2)
+x = torch.rand(8, 64, 28, 28)
+threads = len(os.listdir('/proc/self/task'))
+found = kernels.means(x)
+assert len(os.listdir('/proc/self/task')) == threads + 1
+with choice.using('pure'):
+    torch.testing.assert_close(found, kernels.means(x))
+runtimes = {line.split()[-1] for line in open('/proc/self/maps') if re.search('/lib[gi]?omp', line)}
+assert len(runtimes) == 1, runtimes
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('compiler', ['g++', 'clang++'])
+@pytest.mark.skipif(sys.platform != 'linux', reason='looks into /proc')
+@pytest.mark.skipif(not choice.CAN_REGISTER, reason='the kernels need torch 2.4')
+def test_compilers(compiler, package, project_root, tmp_path):
+    pytest.importorskip('setuptools')
+    if not shutil.which(compiler):
+        pytest.skip(f'needs {compiler}')
+    shutil.copytree(project_root / 'kernels' / 'src', package / 'src', dirs_exist_ok=True)
+    wheel, built, _ = build(package, CXX=compiler)
+    assert built['error'] is None
+    with zipfile.ZipFile(package / 'out' / wheel) as opened:
+        opened.extractall(tmp_path / 'site')
+    paths = [str(tmp_path / 'site'), str(Path(mmattn.__file__).parents[1])]
+    environ = {**os.environ, 'PYTHONPATH': os.pathsep.join(paths), 'MMATTN_KERNELS': 'auto'}
+    command = [sys.executable, '-c', RUN]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert str(tmp_path) in done.stdout
+
+
 # An environment of its own with the packages of this one.
 BUILD = """
 import sys
