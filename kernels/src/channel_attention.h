@@ -6,13 +6,14 @@ template <typename A>
 struct ChannelAttention {
   int64_t c, heads, count;
   std::vector<A> normal, q, k, v, mean;  // normalised windows (count, C) and what is made of them
+  std::vector<A> reach;                  // of the keys, (heads, count): the largest |k|
   std::vector<OneWindow<A>> one;         // of the heads, where there is one window
   std::vector<char> polynomial;          // which of them are
   A scale;                               // 1 / deviation
 
   ChannelAttention(int64_t c, int64_t heads, int64_t count)
       : c(c), heads(heads), count(count), normal(count * c), q(count * c), k(count * c), v(c),
-        mean(c), one(heads), polynomial(heads) {}
+        mean(c), reach(heads * count), one(heads), polynomial(heads) {}
 
   void prepare(const ScsaParameters<A>& p, const A* pooled) {
     int64_t size = count * c;
@@ -39,8 +40,16 @@ struct ChannelAttention {
         mean[i] += value;
       }
     for (int64_t i = 0; i < c; i++) v[i] = (mean[i] /= count) * p.qkv[2][i];
-    for (int64_t i = 0, from = 0; i < heads; i++, from += c / heads)
+    for (int64_t i = 0, from = 0; i < heads; i++, from += c / heads) {
       polynomial[i] = count == 1 && one[i].prepare(c / heads, &q[from], &k[from], &v[from]);
+      for (int64_t n = 0; n < count; n++) {
+        A most = 0;
+#pragma omp simd reduction(max : most)
+        for (int64_t j = from; j < from + c / heads; j++)
+          most = std::max(most, std::abs(k[n * c + j]));
+        reach[i * count + n] = most;
+      }
+    }
   }
 
   // What channels begin to end get.
@@ -50,7 +59,10 @@ struct ChannelAttention {
       const int64_t start = head * (c / heads);
       if (polynomial[head]) return one[head].attend(from - start, to - start, attended + start);
       over_blocks(from, to, [&](int64_t i, auto size) {
-        rows<size>(head, i, e.data(), attended + i);
+        if (are_moderate<size>(head, i))
+          moderate_rows<size>(head, i, attended + i);
+        else
+          rows<size>(head, i, e.data(), attended + i);
       });
     });
   }
@@ -83,6 +95,38 @@ struct ChannelAttention {
   template <typename Body> static void over_blocks(int64_t begin, int64_t end, const Body& body) {
     for (; begin + BLOCK <= end; begin += BLOCK) body(begin, std::integral_constant<int, BLOCK>());
     for (; begin < end; begin++) body(begin, std::integral_constant<int, 1>());
+  }
+
+  // Whether no logit of rows i .. i + R can be large, nor its exponential.
+  template <int R> bool are_moderate(int64_t head, int64_t i) const {
+    for (int r = 0; r < R; r++) {
+      A most = 0;
+      for (int64_t n = 0; n < count; n++)
+        most += std::abs(q[n * c + i + r]) * reach[head * count + n];
+      if (!(most <= 40)) return false;
+    }
+    return true;
+  }
+
+  // What rows i .. i + R get then: without the largest logit, and nothing is kept.
+  template <int R> void moderate_rows(int64_t head, int64_t i, A* attended) const {
+    const int64_t size = c / heads, start = head * size;
+    V sum[R] = {}, product[R] = {};
+    each_lanes<A>(size, [&](int64_t j, auto lanes) INLINE_BODY {
+      V logit[R] = {}, value = load_lanes(v.data() + start + j, lanes);
+      const A *query = q.data() + i, *key = k.data() + start + j;
+      for (int64_t n = 0; n < count; n++, query += c, key += c) {
+        V other = load_lanes(key, lanes);
+        for (int r = 0; r < R; r++) logit[r] += other * query[r];
+      }
+      for (int r = 0; r < R; r++) {
+        V x = only<A>(moderate_exponential(logit[r]), lanes);
+        sum[r] += x;
+        product[r] += x * value;
+      }
+    });
+    for (int r = 0; r < R; r++)
+      attended[r] = sum_everywhere<A>(product[r])[0] / sum_everywhere<A>(sum[r])[0];
   }
 
   // e = exp(logits of rows i .. i + R - their maximum), a padded row each; what they get, and

@@ -10,12 +10,8 @@ template <typename V, typename Bits> INLINE Bits bits_of(V x) {
 
 // exp(x) = 2^n exp(r) with |r| <= ln(2) / 2, the latter by its Taylor polynomial. Adding
 // `shift` rounds to an integer, which stands in the sum's low bits, ready to be moved into
-// the exponent. Beyond the exponent's range the result is that of its ends. V is float or a
-// vector of them.
-template <typename V, typename Bits> INLINE V exponential_f32(V x) {
-  const V least = V() - 87.0f, most = V() + 88.0f;
-  x = x < least ? least : x;
-  x = x > most ? most : x;
+// the exponent. V is float or a vector of them, |x| <= 87.
+template <typename V, typename Bits> INLINE V moderate_exponential_f32(V x) {
   const float shift = 12582912.0f;  // 1.5 * 2^23
   V sum = x * 1.44269504f + shift;
   V n = sum - shift;
@@ -31,11 +27,8 @@ template <typename V, typename Bits> INLINE V exponential_f32(V x) {
   return bits_of<Bits, V>(bits_of<V, Bits>(p) + (bits_of<V, Bits>(sum) << 23));
 }
 
-// The same for double.
-template <typename V, typename Bits> INLINE V exponential_f64(V x) {
-  const V least = V() - 708.0, most = V() + 709.0;
-  x = x < least ? least : x;
-  x = x > most ? most : x;
+// The same for double, |x| <= 708.
+template <typename V, typename Bits> INLINE V moderate_exponential_f64(V x) {
   const double shift = 6755399441055744.0;  // 1.5 * 2^52
   V sum = x * 1.4426950408889634 + shift;
   V n = sum - shift;
@@ -57,13 +50,24 @@ template <typename V, typename Bits> INLINE V exponential_f64(V x) {
   return bits_of<Bits, V>(bits_of<V, Bits>(p) + (bits_of<V, Bits>(sum) << 52));
 }
 
-INLINE float exponential(float x) { return exponential_f32<float, uint32_t>(x); }
-INLINE double exponential(double x) { return exponential_f64<double, uint64_t>(x); }
-INLINE Lanes<float>::vec exponential(Lanes<float>::vec x) {
-  return exponential_f32<Lanes<float>::vec, Lanes<float>::index>(x);
+INLINE float moderate_exponential(float x) { return moderate_exponential_f32<float, uint32_t>(x); }
+INLINE double moderate_exponential(double x) {
+  return moderate_exponential_f64<double, uint64_t>(x);
 }
-INLINE Lanes<double>::vec exponential(Lanes<double>::vec x) {
-  return exponential_f64<Lanes<double>::vec, Lanes<double>::index>(x);
+INLINE Lanes<float>::vec moderate_exponential(Lanes<float>::vec x) {
+  return moderate_exponential_f32<Lanes<float>::vec, Lanes<float>::index>(x);
+}
+INLINE Lanes<double>::vec moderate_exponential(Lanes<double>::vec x) {
+  return moderate_exponential_f64<Lanes<double>::vec, Lanes<double>::index>(x);
+}
+
+// Of any number: beyond the exponent's range the result is that of its ends.
+template <typename V> INLINE V exponential(V x) {
+  constexpr bool narrow = std::is_same_v<V, float> || std::is_same_v<V, Lanes<float>::vec>;
+  const V least = V() - (narrow ? 87 : 708), most = V() + (narrow ? 88 : 709);
+  x = x < least ? least : x;
+  x = x > most ? most : x;
+  return moderate_exponential(x);
 }
 
 template <typename V> INLINE V sigmoid(V x) { return 1 / (1 + exponential(-x)); }

@@ -74,6 +74,27 @@ INLINE void store_lanes(bfloat16* to, Lanes<float>::vec x, int count) {
   _mm256_mask_storeu_epi16(to, (1u << count) - 1, (__m256i)narrow(x));
 }
 #else
+#if defined(AVX2)
+// What can be loaded under a mask and stored in halves need not go through the stack, where a load
+// of a vector waits for the stores of its values.
+INLINE Lanes<float>::vec load_lanes(const float* from, int count) {
+  static const int32_t mask[2 * 8] = {-1, -1, -1, -1, -1, -1, -1, -1};
+  __m256i first = _mm256_loadu_si256((const __m256i*)(mask + 8 - count));
+  return (Lanes<float>::vec)_mm256_maskload_ps(from, first);
+}
+INLINE void store_lanes(float* to, Lanes<float>::vec x, int count) {
+  __m128 part = _mm256_castps256_ps128((__m256)x);
+  if (count & 4) {
+    _mm_storeu_ps(to, part);
+    to += 4, part = _mm256_extractf128_ps((__m256)x, 1);
+  }
+  if (count & 2) {
+    _mm_storel_pi((__m64*)to, part);
+    to += 2, part = _mm_movehl_ps(part, part);
+  }
+  if (count & 1) _mm_store_ss(to, part);
+}
+#endif
 template <typename T> INLINE vec_t<T> load_lanes(const T* from, int count) {
   T values[lanes<T>] = {};
   for (int i = 0; i < count; i++) values[i] = from[i];

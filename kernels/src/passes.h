@@ -38,26 +38,36 @@ class PlanarMap {
     for (int64_t w = 0; w < s.w; w++) bd[w] = b[w] * d[w];
   }
   // Of rows top to top + count, with u(h, w, lanes) a part of one: write(h, sum of u times), and
-  // column += sum of u weights[h].
+  // column += sum of u weights[h]. As many rows at once as a vector has lanes, or half as many:
+  // their sums stay in registers.
   template <typename U, typename Write>
   INLINE void cross(int64_t top, int64_t count, const A* weights, const A* times, const U& u,
                     const Write& write) {
     constexpr int L = lanes<T>;
-    for (int64_t from = 0; from < count; from += L) {
-      int64_t some = std::min<int64_t>(L, count - from);
-      V sums[L] = {};
-      each_lanes<T>(s.w, [&](int64_t w, auto part) INLINE_BODY {
-        V sum = load_lanes(column + w, part), factor = load_lanes(times + w, part);
-        for (int64_t i = 0; i < some; i++) {
-          V value = u(top + from + i, w, part);
-          sums[i] += value * factor;
-          sum += value * weights[top + from + i];
-        }
-        store_lanes(column + w, sum, part);
-      });
-      V total = sum_each<T>(sums);
-      for (int64_t i = 0; i < some; i++) write(top + from + i, A(total[i]));
+    int64_t h = top, end = top + count;
+    for (; h + L <= end; h += L)
+      cross_rows(h, std::integral_constant<int, L>(), weights, times, u, write);
+    if (h + L / 2 <= end) {
+      cross_rows(h, std::integral_constant<int, L / 2>(), weights, times, u, write);
+      h += L / 2;
     }
+    if (h < end) cross_rows(h, int(end - h), weights, times, u, write);
+  }
+  template <typename Count, typename U, typename Write>
+  INLINE void cross_rows(int64_t top, Count count, const A* weights, const A* times, const U& u,
+                         const Write& write) {
+    V sums[lanes<T>] = {};
+    each_lanes<T>(s.w, [&](int64_t w, auto part) INLINE_BODY {
+      V sum = load_lanes(column + w, part), factor = load_lanes(times + w, part);
+      for (int i = 0; i < count; i++) {
+        V value = u(top + i, w, part);
+        sums[i] += value * factor;
+        sum += value * weights[top + i];
+      }
+      store_lanes(column + w, sum, part);
+    });
+    V total = sum_each<T>(sums);
+    for (int i = 0; i < count; i++) write(top + i, A(total[i]));
   }
 
  public:

@@ -7,6 +7,7 @@
 #endif
 #define LEVEL avx2
 #define VECTOR 32  // bytes
+#define AVX2
 #include "kernels.inc"
 #if defined(__clang__)
 #pragma clang attribute pop

@@ -48,9 +48,13 @@ def test_gradients_are_those_of_the_formula(arguments, shape, mode):
 @pytest.mark.skipif(not FUSED, reason='there is no C++ here')
 @pytest.mark.parametrize('heads', [1, 2])
 @pytest.mark.parametrize('strength', [0.0, 0.1, 1.0, 5.0, 20.0, 300.0])
-def test_one_window_by_polynomials(strength, heads):
-    """Whether the queries span no interval, one, some, or so many that pairs are cheaper."""
-    module, x = module_and_map((2, 208, 7, 6), torch.float64, head_num=heads)
+@pytest.mark.parametrize('size', [(7, 6), (14, 16)], ids=['one window', 'windows'])
+def test_softmax_of_any_strength(size, strength, heads):
+    """One window: the queries span no interval, one, some, or so many that pairs are cheaper.
+
+    Several: the logits are moderate, so that their exponentials need no largest one, or not.
+    """
+    module, x = module_and_map((2, 208, *size), torch.float64, head_num=heads)
     with torch.no_grad():
         module.pcsa.q.weight.mul_(strength)
     exact, expected = gradients(module, x, 'pure')
