@@ -4,8 +4,10 @@
 #include <ATen/ATen.h>
 #include <ATen/OpMathType.h>
 #include <ATen/Parallel.h>
-#include <ATen/TensorIterator.h>
 #include <torch/library.h>
+#ifndef _OPENMP
+#include <ATen/TensorIterator.h>
+#endif
 
 #include <string>
 #include <utility>
