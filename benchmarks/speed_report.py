@@ -195,7 +195,9 @@ def _plot(parts: dict, path: Path) -> None:
         axis.set_xlabel(label)
         axis.set_title(f'{title}, NCHW')
         axis.grid(axis='x', alpha=0.4)
-    figure.legend(*axes[0][0].get_legend_handles_labels(), loc='outside lower center', ncols=4)
+    columns = 2 * len(panels)
+    handles = axes[0][0].get_legend_handles_labels()
+    figure.legend(*handles, loc='outside lower center', ncols=columns)
     figure.suptitle(
         '{device}, {threads} threads, torch {torch}'.format(**next(iter(parts.values())))
     )
