@@ -97,6 +97,16 @@ struct ChannelAttention {
     for (; begin < end; begin++) body(begin, std::integral_constant<int, 1>());
   }
 
+  // Added to, the logits of rows i .. i + R for the keys of a vector of channels from j on.
+  template <int R, typename Count>
+  INLINE void add_logits(int64_t i, int64_t j, Count lanes, V* logit) const {
+    const A *query = q.data() + i, *key = k.data() + j;
+    for (int64_t n = 0; n < count; n++, query += c, key += c) {
+      V other = load_lanes(key, lanes);
+      for (int r = 0; r < R; r++) logit[r] += other * query[r];
+    }
+  }
+
   // Whether no logit of rows i .. i + R can be large, nor its exponential.
   template <int R> bool are_moderate(int64_t head, int64_t i) const {
     for (int r = 0; r < R; r++) {
@@ -114,11 +124,7 @@ struct ChannelAttention {
     V sum[R] = {}, product[R] = {};
     each_lanes<A>(size, [&](int64_t j, auto lanes) INLINE_BODY {
       V logit[R] = {}, value = load_lanes(v.data() + start + j, lanes);
-      const A *query = q.data() + i, *key = k.data() + start + j;
-      for (int64_t n = 0; n < count; n++, query += c, key += c) {
-        V other = load_lanes(key, lanes);
-        for (int r = 0; r < R; r++) logit[r] += other * query[r];
-      }
+      add_logits<R>(i, start + j, lanes, logit);
       for (int r = 0; r < R; r++) {
         V x = only<A>(moderate_exponential(logit[r]), lanes);
         sum[r] += x;
@@ -138,11 +144,7 @@ struct ChannelAttention {
     for (int r = 0; r < R; r++) most[r] = V{} - INFINITY;
     each_lanes<A>(size, [&](int64_t j, auto lanes) INLINE_BODY {
       V logit[R] = {};
-      const A *query = q.data() + i, *key = k.data() + start + j;
-      for (int64_t n = 0; n < count; n++, query += c, key += c) {
-        V other = load_lanes(key, lanes);
-        for (int r = 0; r < R; r++) logit[r] += other * query[r];
-      }
+      add_logits<R>(i, start + j, lanes, logit);
       for (int r = 0; r < R; r++) {
         logit[r] = only<A>(logit[r], lanes, V{} - INFINITY);
         most[r] = most[r] > logit[r] ? most[r] : logit[r];

@@ -10,7 +10,7 @@ template <typename V, typename Bits> INLINE Bits bits_of(V x) {
 
 // exp(x) = 2^n exp(r) with |r| <= ln(2) / 2, the latter by its Taylor polynomial. Adding
 // `shift` rounds to an integer, which stands in the sum's low bits, ready to be moved into
-// the exponent. V is float or a vector of them, |x| <= 87.
+// the exponent. V is float or a vector of them, -87 <= x <= 88.
 template <typename V, typename Bits> INLINE V moderate_exponential_f32(V x) {
   const float shift = 12582912.0f;  // 1.5 * 2^23
   V sum = x * 1.44269504f + shift;
@@ -27,7 +27,7 @@ template <typename V, typename Bits> INLINE V moderate_exponential_f32(V x) {
   return bits_of<Bits, V>(bits_of<V, Bits>(p) + (bits_of<V, Bits>(sum) << 23));
 }
 
-// The same for double, |x| <= 708.
+// The same for double, -708 <= x <= 709.
 template <typename V, typename Bits> INLINE V moderate_exponential_f64(V x) {
   const double shift = 6755399441055744.0;  // 1.5 * 2^52
   V sum = x * 1.4426950408889634 + shift;
